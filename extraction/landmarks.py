@@ -1,0 +1,135 @@
+"""What a detector found: in one frame, and in a whole clip."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+class FrameStatus(IntEnum):
+    """What became of one frame position."""
+
+    OK = 0
+    """Read, and at least one part found."""
+    NOBODY = 1
+    """Read, and nobody found in it."""
+    UNREADABLE = 2
+    """Not read; the reason stands beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameLandmarks:
+    """What was found in one frame.
+
+    Attributes:
+        parts: Part name to float32 (N, 3) array of x, y, z; a part that was not found is left out.
+            x and y are fractions of the frame's width and height, z as MediaPipe gives it; parts
+            whose name ends in ``_world`` are in metres.
+        pose_visibility: float32 (33,) in [0, 1], or None where no pose was found.
+    """
+
+    parts: Mapping[str, Floats]
+    pose_visibility: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClipLandmarks:
+    """The landmarks of consecutive frames of one clip: the whole of it, or a part of a long video.
+
+    T is the number of frame positions here. Arrays are read-only. Missing is NaN and a mask.
+
+    Attributes:
+        first_frame: Position in the clip of the first frame here.
+        fps: Frames per second of the clip.
+        timestamps_ms: float64 (T,), milliseconds from the clip's start.
+        frame_names: T names: file names, or the position for a video.
+        frame_status: int8 (T,) of :class:`FrameStatus`.
+        frame_errors: T entries: why a frame is unreadable, None for all others.
+        frame_sizes_px: int32 (T, 2) of width, height; 0 where unreadable.
+        parts: Part name to float32 (T, N, 3), NaN where absent.
+        pose_visibility: float32 (T, 33), NaN where absent.
+
+    Raises:
+        ValueError: If lengths, shapes or types do not agree, naming what does not.
+    """
+
+    first_frame: int
+    fps: float
+    timestamps_ms: NDArray[np.float64]
+    frame_names: tuple[str, ...]
+    frame_status: NDArray[np.int8]
+    frame_errors: tuple[str | None, ...]
+    frame_sizes_px: NDArray[np.int32]
+    parts: Mapping[str, Floats]
+    pose_visibility: Floats
+    _present: dict[str, NDArray[np.bool_]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        length = len(self.frame_status)
+        expected: list[tuple[str, NDArray[np.generic], type[np.generic], tuple[int, ...]]] = [
+            ("timestamps_ms", self.timestamps_ms, np.float64, (length,)),
+            ("frame_status", self.frame_status, np.int8, (length,)),
+            ("frame_sizes_px", self.frame_sizes_px, np.int32, (length, 2)),
+            ("pose_visibility", self.pose_visibility, np.float32, (length, 33)),
+        ]
+        expected += [
+            (name, array, np.float32, (length, array.shape[1], 3)) for name, array in self.parts.items()
+        ]
+        for name, array, dtype, shape in expected:
+            if array.dtype != dtype or array.shape != shape:
+                raise ValueError(
+                    f"{name}: expected {np.dtype(dtype)} {shape}, found {array.dtype} {array.shape}"
+                )
+            array.setflags(write=False)
+        if len(self.frame_names) != length or len(self.frame_errors) != length:
+            raise ValueError(
+                f"expected {length} frame names and errors, found {len(self.frame_names)} and {len(self.frame_errors)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.frame_status)
+
+    def present(self, part: str) -> NDArray[np.bool_]:
+        """Where a part was found.
+
+        Args:
+            part: A key of :attr:`parts`.
+
+        Returns:
+            bool (T,).
+        """
+        if part not in self._present:
+            mask = ~np.isnan(self.parts[part]).all(axis=(1, 2))
+            mask.setflags(write=False)
+            self._present[part] = mask
+        return self._present[part]
+
+
+def stack_frames(
+    found: Sequence[FrameLandmarks | None], num_points: Mapping[str, int]
+) -> tuple[dict[str, Floats], Floats]:
+    """Lays the landmarks of T frames behind one another.
+
+    Args:
+        found: T entries; None where the frame could not be read.
+        num_points: Part name to its number of points.
+
+    Returns:
+        Part name to float32 (T, N, 3) with NaN where absent, and float32 (T, 33) of pose visibility.
+    """
+    parts = {name: np.full((len(found), n, 3), np.nan, np.float32) for name, n in num_points.items()}
+    visibility = np.full((len(found), 33), np.nan, np.float32)
+    for position, frame in enumerate(found):
+        if frame is None:
+            continue
+        for name, points in frame.parts.items():
+            parts[name][position] = points
+        if frame.pose_visibility is not None:
+            visibility[position] = frame.pose_visibility
+    return parts, visibility
