@@ -1,0 +1,1 @@
+"""Frames in, landmark arrays out; knows neither Ray nor Parquet."""

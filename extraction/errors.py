@@ -18,12 +18,14 @@ class ClipError(LandmarksError):
     Attributes:
         stage: Where it happened: ``"open"``, ``"decode"``, ``"detect"`` or ``"write"``.
         reason: Short stable word for counting, such as ``"no-readable-frame"``.
+        attempts: How often the clip was tried.
     """
 
     def __init__(self, stage: str, reason: str, text: str) -> None:
         super().__init__(text)
         self.stage = stage
         self.reason = reason
+        self.attempts = 1
 
     def __reduce__(self) -> tuple[type["ClipError"], tuple[str, str, str]]:
         return type(self), (self.stage, self.reason, str(self))

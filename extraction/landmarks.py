@@ -1,7 +1,7 @@
 """What a detector found: in one frame, and in a whole clip."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 
 import numpy as np
@@ -94,6 +94,10 @@ class ClipLandmarks:
 
     def __len__(self) -> int:
         return len(self.frame_status)
+
+    def __reduce__(self) -> tuple[type["ClipLandmarks"], tuple[object, ...]]:
+        # Through the constructor: a copy from another process is checked and read-only as well.
+        return type(self), tuple(getattr(self, f.name) for f in fields(self) if f.init)
 
     def present(self, part: str) -> NDArray[np.bool_]:
         """Where a part was found.

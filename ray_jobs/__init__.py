@@ -1,0 +1,1 @@
+"""The only place that knows Ray: the job, its stages and the command line."""

@@ -1,0 +1,1 @@
+"""Landmark arrays to Parquet and back; knows neither Ray nor MediaPipe."""

@@ -1,0 +1,253 @@
+"""Clips named by a table: one row, one clip."""
+
+import csv
+import dataclasses
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from extraction.clips import Clip, from_uri, to_uri
+from extraction.errors import JobError
+from extraction.sources.discovery import (
+    DEFAULT_NUM_THREADS,
+    Discovery,
+    OnProgress,
+    ProgressMeter,
+    in_order,
+)
+from extraction.sources.frame_folder import FrameFolder, media_kind, read_frame_folder
+from extraction.sources.inputs import frames_clip, lone_level, video_clip
+from extraction.sources.parallel import run_tasks
+
+REQUIRED_COLUMNS = ("clip_id", "uri")
+OPTIONAL_COLUMNS = ("split", "signer", "gloss", "text", "fps")
+
+Row = tuple[int, Mapping[str, object]]
+
+_SPLIT = re.compile(r"[A-Za-z0-9_.-]+")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def read_csv_manifest(path: str) -> Iterator[Row]:
+    """Reads the rows of a CSV file: UTF-8, commas, double quotes, a header line.
+
+    Cells are kept exactly, with no guess at what is missing: ``null`` is a German word.
+
+    Args:
+        path: A local file.
+
+    Yields:
+        The line on which the row begins, from 1, and its cells by column name.
+
+    Raises:
+        JobError: If the file cannot be read, is not UTF-8 or not well-formed CSV, lacks a required
+            column, names a column twice, or a row is longer or shorter than the header.
+    """
+    lines = csv.reader(io.StringIO(_text_of(path), newline=""), strict=True)
+    try:
+        header = next(lines, [])
+        _expect_columns(header, path)
+        line = lines.line_num + 1
+        for cells in lines:
+            if cells and len(cells) != len(header):
+                raise JobError(
+                    f"{path}, line {line}: expected {len(header)} cells, found {len(cells)}. A cell that "
+                    "holds a comma stands in double quotes."
+                )
+            if cells:
+                yield line, dict(zip(header, cells, strict=True))
+            line = lines.line_num + 1
+    except csv.Error as error:
+        raise JobError(f"{path}, line {lines.line_num}: not well-formed CSV: {error}.") from error
+
+
+def clips_from_rows(
+    rows: Iterable[Row],
+    *,
+    base: str,
+    source: str,
+    allow_outside: bool = False,
+    on_progress: OnProgress | None = None,
+    num_threads: int = DEFAULT_NUM_THREADS,
+) -> Discovery:
+    """Makes a clip of every row of a manifest.
+
+    A ``uri`` is a local path or a ``file://`` URI; a relative one counts from ``base``. A folder is a
+    clip of its frames (of the frames in ``1`` where nothing else lies in it), a file is a video. One
+    that does not exist or cannot be read is a clip too, and ends among the failures. An empty cell
+    of an optional column says nothing. Columns of other names are ignored.
+
+    Args:
+        rows: Row number (for messages) and cells by column name; text, whole numbers or None, and
+            numbers for ``fps``.
+        base: The folder from which relative uris count.
+        source: The manifest's name, for messages.
+        allow_outside: Whether a relative uri may leave ``base`` through ``..``.
+        on_progress: Called in the calling thread with the counts so far, a few times a second at
+            most, and once at the end.
+        num_threads: How many inputs are looked at at once.
+
+    Returns:
+        One clip for every row, in natural order of the ids.
+
+    Raises:
+        JobError: If there is no row, a required column is missing, or a cell is not what its column
+            wants, naming the row.
+    """
+    first_row_of: dict[str, int] = {}
+    entries: list[_Entry] = []
+    for number, cells in rows:
+        entry = _entry_of(cells, f"{source}, line {number}", base, allow_outside)
+        first = first_row_of.setdefault(entry.clip.clip_id, number)
+        if first != number:
+            raise JobError(
+                f"{source}, line {number}: clip_id {entry.clip.clip_id!r} stands on line {first} too."
+            )
+        entries.append(entry)
+    if not entries:
+        raise JobError(f"{source}: expected one row for each clip, found none.")
+    meter = ProgressMeter(on_progress)
+    clips, folders = [], []
+    for clip, folder in run_tasks(entries, _look_at, num_threads=num_threads):
+        clips.append(clip)
+        folders += [folder] if folder else []
+        meter.add(clip, folders=folder is not None)
+    meter.finish()
+    return Discovery(
+        clips=in_order(clips),
+        other_files=sum(folder.num_other_files for folder in folders),
+        hidden_files=sum(folder.num_hidden for folder in folders),
+        empty_folders=sum(folder.is_empty for folder in folders),
+        broken_links=sum(folder.num_broken_links for folder in folders),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A row that was understood: where its input should lie, and a clip that says all but what is there."""
+
+    path: str
+    clip: Clip
+
+
+def _look_at(entry: _Entry) -> tuple[tuple[Clip, FrameFolder | None], tuple[()]]:
+    """Completes an entry's clip with what lies there; leaves it as it is where nothing does."""
+    path, folder = entry.path, None
+    found = entry.clip
+    if os.path.isfile(path):
+        found = video_clip(found.clip_id, path)
+    else:
+        try:
+            path, folder = _frames_below(path)
+            found = frames_clip(found.clip_id, path, folder)
+        except OSError:
+            return (entry.clip, None), ()
+    clip = dataclasses.replace(
+        entry.clip,
+        uri=found.uri,
+        kind=found.kind,
+        num_frames=found.num_frames,
+        fingerprint=found.fingerprint,
+    )
+    return (clip, folder), ()
+
+
+def _frames_below(path: str) -> tuple[str, FrameFolder]:
+    folder = read_frame_folder(path)
+    name = lone_level(folder)
+    if name is None:
+        return path, folder
+    path = os.path.join(path, name)
+    return path, read_frame_folder(path)
+
+
+def _entry_of(cells: Mapping[str, object], where: str, base: str, allow_outside: bool) -> _Entry:
+    _expect_columns(cells, where)
+    text = {name: _text(cells.get(name), name, where) for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS[:-1])}
+    clip_id, split = text["clip_id"], text["split"]
+    if not clip_id or not clip_id.strip() or "\0" in clip_id:
+        raise JobError(f"{where}: clip_id must not be empty, found {clip_id!r}.")
+    if clip_id.startswith("/") or ".." in clip_id.split("/"):
+        raise JobError(f"{where}: clip_id must be a name or relative path without '..', found {clip_id!r}.")
+    if split is not None and not _SPLIT.fullmatch(split):
+        raise JobError(f"{where}: split may hold A-Z a-z 0-9 _ . - only, found {split!r}.")
+    path = _path_of(text["uri"], where, base, allow_outside)
+    try:
+        clip = Clip(
+            clip_id,
+            to_uri(path),
+            media_kind(path) or "frames",
+            split=split,
+            signer=text["signer"],
+            gloss=text["gloss"],
+            text=text["text"],
+            fps=_fps(cells.get("fps"), where),
+        )
+    except ValueError as error:
+        raise JobError(f"{where}: {error}.") from error
+    return _Entry(path, clip)
+
+
+def _path_of(uri: str | None, where: str, base: str, allow_outside: bool) -> str:
+    if not uri or "\0" in uri:
+        raise JobError(f"{where}: uri must not be empty, found {uri!r}.")
+    is_file_uri = uri.startswith("file://")
+    path = from_uri(uri)
+    if (_SCHEME.match(uri) and not is_file_uri) or (is_file_uri and not os.path.isabs(path)):
+        raise JobError(f"{where}: uri must be a path or begin with file:///, found {uri!r}.")
+    if os.path.isabs(path):
+        return path
+    if os.path.normpath(path).split(os.sep)[0] == os.pardir and not allow_outside:
+        raise JobError(
+            f"{where}: uri {uri!r} leaves the manifest's folder. Write it as an absolute path, or allow "
+            "uris outside."
+        )
+    return os.path.abspath(os.path.join(base, path))
+
+
+def _text(value: object, name: str, where: str) -> str | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return str(value)
+    raise JobError(f"{where}: {name} must be text, found {type(value).__name__} {value!r}.")
+
+
+def _fps(value: object, where: str) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float) or "_" in str(value):
+            raise ValueError
+        fps = float(value)
+        if 0 < fps < float("inf"):
+            return fps
+    except (ValueError, OverflowError):
+        pass
+    raise JobError(f"{where}: fps must be a number above 0, found {value!r}.")
+
+
+def _expect_columns(columns: Iterable[str], where: str) -> None:
+    found = list(columns)
+    missing = [name for name in REQUIRED_COLUMNS if name not in found]
+    twice = [name for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS) if found.count(name) > 1]
+    if missing or twice:
+        what = f"lacks {missing}" if missing else f"has {twice} twice"
+        raise JobError(
+            f"{where}: expected the columns {list(REQUIRED_COLUMNS)} and any of {list(OPTIONAL_COLUMNS)}, "
+            f"separated by commas; the table {what}: found {found}."
+        )
+
+
+def _text_of(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise JobError(f"{path}: expected a manifest, found: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise JobError(f"{path}, line {line}: not UTF-8: {error.reason}. Save the file as UTF-8.") from error

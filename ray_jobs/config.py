@@ -1,0 +1,100 @@
+"""What one job is to do, validated and frozen."""
+
+import hashlib
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+
+from extraction.detectors import DetectorOptions
+from extraction.errors import JobError
+from extraction.frames import FrameOptions
+from extraction.supervisor import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class JobConfig:
+    """One extraction job.
+
+    Attributes:
+        out: The data set's folder, absolute, or a URI.
+        detector: What to detect with.
+        frames: How to read frames.
+        policy: When a detector counts as lost, and how often to try.
+        max_frames_per_row: A longer clip becomes several rows.
+        retry_failed: Try clips again that failed in an earlier run.
+        workers: Actors, each with one detector; None for one a core.
+        address: Of a running Ray cluster; None for a local one, started and stopped by the job.
+        dashboard: Whether a local Ray shows its dashboard.
+
+    Raises:
+        JobError: If a value is out of its range.
+    """
+
+    out: str
+    detector: DetectorOptions = field(default_factory=DetectorOptions)
+    frames: FrameOptions = field(default_factory=FrameOptions)
+    policy: Policy = field(default_factory=Policy)
+    max_frames_per_row: int = 10_000
+    retry_failed: bool = False
+    workers: int | None = None
+    address: str | None = None
+    dashboard: bool = False
+
+    def __post_init__(self) -> None:
+        at_least_one = {
+            "--workers": self.workers or 1 if self.workers is None else self.workers,
+            "--max-attempts": self.policy.max_attempts,
+            "--max-frames-per-row": self.max_frames_per_row,
+            "--max-pixels": self.frames.max_pixels,
+        }
+        for name, value in at_least_one.items():
+            if value < 1:
+                raise JobError(f"{name} must be 1 or more, found {value}")
+        above_zero = {
+            "--fps": self.frames.default_fps,
+            "--frame-timeout": self.policy.frame_timeout_s,
+            "--start-timeout": self.policy.start_timeout_s,
+        }
+        for name, number in above_zero.items():
+            if not 0 < number < float("inf"):
+                raise JobError(f"{name} must be above 0, found {number}")
+
+    def result_options(self) -> dict[str, object]:
+        """Every option that can change what stands in the data set."""
+        return {
+            **asdict(self.detector),
+            "mediapipe_version": installed("mediapipe"),
+            "fps": self.frames.default_fps,
+            "max_pixels": self.frames.max_pixels,
+            "max_frames_per_row": self.max_frames_per_row,
+        }
+
+    def options_hash(self) -> str:
+        """Digest of :meth:`result_options`, as it stands in each row."""
+        text = json.dumps(self.result_options(), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def num_workers(self, num_cpus: float) -> int:
+        """Actors to start where so many cores are free."""
+        return self.workers or max(int(num_cpus), 1)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def installed(package: str) -> str | None:
+    """Version of an installed package; None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def versions() -> dict[str, str | None]:
+    """Versions that stand in ``dataset.json``."""
+    packages = ("ray-landmarks", "mediapipe", "numpy", "opencv-contrib-python-headless", "pyarrow", "ray")
+    return {"python": platform.python_version(), **{name: installed(name) for name in packages}}

@@ -1,0 +1,232 @@
+"""The data set folder: its configuration, plan, finished shards and failures.
+
+::
+
+    OUT/dataset.json                          options, versions, layout
+    OUT/plan.parquet                          clip -> shard
+    OUT/clips/split=train/shard-000123.parquet
+    OUT/failures/shard-000123.parquet         where that shard has any
+    OUT/_running/                             only while a job runs
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from extraction.clips import Clip
+from extraction.errors import JobError
+from storage import plan as plans
+from storage.files import Store
+from storage.plan import Plan
+from storage.schema import FAILURE_SCHEMA, SCHEMA_VERSION, clip_schema
+from storage.shards import NO_SPLIT
+
+_CONFIG = "dataset.json"
+_PLAN = "plan.parquet"
+_OURS = ("clips", "failures", "_running", _CONFIG, _PLAN)
+_SHARD = re.compile(r"clips/split=[^/]+/shard-(\d{6,})\.parquet")
+_FAILURES = re.compile(r"failures/shard-(\d{6,})\.parquet")
+_PLAN_ROWS_PER_GROUP = 4096
+
+
+class Dataset:
+    """One data set on disk.
+
+    Args:
+        location: The folder, or a URI that pyarrow's file systems know.
+
+    Attributes:
+        store: Its files.
+    """
+
+    def __init__(self, location: str) -> None:
+        self.store = Store(location)
+
+    @classmethod
+    def open(cls, location: str) -> "Dataset":
+        """Opens a data set that is there.
+
+        Raises:
+            JobError: If there is none, or it was written by a later version of this project.
+        """
+        dataset = cls(location)
+        if not dataset.exists():
+            raise JobError(
+                f"{dataset.store.location}: expected a landmark data set, found no {_CONFIG} in it; "
+                "give the OUT folder of `landmarks extract`"
+            )
+        dataset.config()
+        return dataset
+
+    def exists(self) -> bool:
+        """Whether a data set has been started here."""
+        return self.store.exists(_CONFIG)
+
+    def config(self) -> dict[str, object]:
+        """What ``dataset.json`` says.
+
+        Raises:
+            JobError: If it cannot be read as such, or its schema is newer than this code.
+        """
+        try:
+            config = json.loads(self.store.read(_CONFIG))
+            version = int(config["schema_version"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise JobError(
+                f"{self.store.full(_CONFIG)}: damaged: {error}; extract into a new folder"
+            ) from error
+        if version > SCHEMA_VERSION:
+            raise JobError(
+                f"{self.store.full(_CONFIG)}: schema version {version} is newer than {SCHEMA_VERSION}, "
+                "the newest this version of ray-landmarks knows: update it"
+            )
+        return dict(config)
+
+    def create(self, options: Mapping[str, object], options_hash: str, about: Mapping[str, object]) -> None:
+        """Starts a data set.
+
+        Args:
+            options: Every option that can change results.
+            options_hash: Their digest, as it stands in each row.
+            about: What else to say: versions, source.
+
+        Raises:
+            JobError: If the folder holds something else, or cannot be written.
+        """
+        foreign = sorted({name.split("/")[0] for name in self.store.names("")} - set(_OURS))
+        if foreign:
+            raise JobError(
+                f"{self.store.location}: expected an empty or new folder, found {foreign[0]!r}"
+                f"{f' and {len(foreign) - 1} more' if len(foreign) > 1 else ''}: choose another OUT"
+            )
+        config = {
+            "schema_version": SCHEMA_VERSION,
+            "layout": "clips/split=<split>/shard-<number>.parquet, one row a clip",
+            "options": dict(options),
+            "options_hash": options_hash,
+            **about,
+        }
+        self.store.write(_CONFIG, json.dumps(config, indent=2).encode() + b"\n")
+
+    def check_options(self, options: Mapping[str, object]) -> None:
+        """Refuses options that would put different landmarks beside those that are there.
+
+        Raises:
+            JobError: Naming each option that differs.
+        """
+        there = self.config()["options"]
+        assert isinstance(there, dict)
+        differing = [
+            f"{name}: there {there.get(name)!r}, now {options.get(name)!r}"
+            for name in sorted(there.keys() | options.keys())
+            if there.get(name) != options.get(name)
+        ]
+        if differing:
+            raise JobError(
+                f"{self.store.location}: was made with other options ({'; '.join(differing)}): give the same "
+                "options, choose another OUT, or use --overwrite to delete it and start anew"
+            )
+
+    def delete(self) -> None:
+        """Deletes the data set, nothing else in its folder, the mark that it is one last."""
+        for folder in ("clips", "failures"):
+            self.store.delete_folder(folder)
+        self.store.delete(_PLAN)
+        self.store.delete(_CONFIG)
+
+    def plan(self) -> Plan:
+        """The plan; empty where none has been made."""
+        if not self.store.exists(_PLAN):
+            return Plan()
+        return plans.from_table(pq.read_table(self.store.open(_PLAN)))
+
+    def write_plan(self, plan: Plan) -> None:
+        """Writes the plan, whole or not at all."""
+        with self.store.create(_PLAN) as file:
+            pq.write_table(
+                plans.to_table(plan), file, compression="zstd", row_group_size=_PLAN_ROWS_PER_GROUP
+            )
+
+    def planned_clips(self, shard: int) -> list[Clip]:
+        """The clips of one shard, read without the rest of a long plan."""
+        return plans.to_clips(pq.read_table(self.store.open(_PLAN), filters=[("shard", "==", shard)]))
+
+    def done(self) -> dict[int, str]:
+        """Shards that stand, with their file names."""
+        return {
+            int(match[1]): match[0] for name in self.store.names("clips") if (match := _SHARD.fullmatch(name))
+        }
+
+    def failures(self, plan: Plan | None = None) -> pa.Table:
+        """Clips that failed and have not been tried again since, in the schema of failures."""
+        shard_of = (plan or self.plan()).shard_of()
+        done = self.done()
+        tables = [FAILURE_SCHEMA.empty_table()]
+        for name in sorted(self.store.names("failures")):
+            match = _FAILURES.fullmatch(name)
+            # An unfinished shard's file is of a killed attempt; a clip planned elsewhere was tried again.
+            if match and int(match[1]) in done:
+                table = pq.read_table(self.store.open(name)).cast(FAILURE_SCHEMA)
+                current = [shard_of.get(clip_id) == int(match[1]) for clip_id in table["clip_id"].to_pylist()]
+                tables.append(table.filter(pa.array(current, pa.bool_())))
+        return pa.concat_tables(tables)
+
+    def clips(self, splits: Sequence[str] = ()) -> pads.Dataset:
+        """All clips that are done, as a pyarrow data set with the column ``split`` added from the folders.
+
+        Args:
+            splits: Only these; all where empty.
+
+        Raises:
+            JobError: If a split that was asked for has no clip.
+        """
+        names = self.done().values()
+        there = {name.split("/")[1].removeprefix("split=") for name in names}
+        if missing := sorted(set(splits) - there):
+            raise JobError(
+                f"{self.store.location}: no clip of split {', '.join(missing)}: "
+                f"it has {', '.join(sorted(there)) or 'none'}"
+            )
+        paths = sorted(
+            name for name in names if not splits or name.split("/")[1].removeprefix("split=") in splits
+        )
+        schema = pq.read_schema(self.store.open(paths[0])) if paths else clip_schema({})
+        schema = schema.append(pa.field("split", pa.string()))
+        filesystem = fs.SubTreeFileSystem(self.store.root, self.store.filesystem)
+        return pads.dataset(
+            paths,
+            schema=schema,
+            format="parquet",
+            filesystem=filesystem,
+            partition_base_dir="clips",
+            partitioning=pads.partitioning(pa.schema([("split", pa.string())]), flavor="hive"),
+        )
+
+    def read_clip(self, clip_id: str) -> pa.Table:
+        """The rows of one clip, in order of their frames.
+
+        Raises:
+            JobError: If it is not there, saying what became of it.
+        """
+        plan = self.plan()
+        shard = plan.shard_of().get(clip_id)
+        name = self.done().get(-1 if shard is None else shard)
+        if shard is None:
+            raise JobError(f"{clip_id!r}: no such clip was planned in {self.store.location}")
+        if name is None:
+            raise JobError(f"{clip_id!r}: not done yet; run the same extract command again to go on")
+        table = pq.read_table(self.store.open(name), filters=pc.field("clip_id") == clip_id)
+        if not table.num_rows:
+            failures = self.failures(plan).filter(pc.field("clip_id") == clip_id).to_pylist()
+            why = failures[0]["error"] if failures else "its shard has no row for it"
+            raise JobError(f"{clip_id!r}: failed: {why}")
+        return table.sort_by("first_frame")
+
+
+__all__ = ["NO_SPLIT", "Dataset"]

@@ -1,0 +1,157 @@
+"""Who works on a data set now, and how far each worker is: small files that vanish with the job."""
+
+import contextlib
+import json
+import os
+import socket
+import time
+import uuid
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from extraction.errors import JobError
+from storage.files import Store
+
+FOLDER = "_running"
+_JOB = f"{FOLDER}/job.json"
+_STALE_S = 120.0
+"""A job of another machine that has not renewed its mark for so long is dead; its driver does every 10 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """How far one worker is.
+
+    Attributes:
+        worker: Its name, unique in the job.
+        shard: The shard it works on.
+        clips: Clips of that shard done.
+        frames: Frames of that shard done, those of the current clip included.
+        failures: Clips of that shard that failed.
+        clip_id: The clip it has now.
+        child_pid: Process id of its detector.
+        first_frame_at: Unix time at which it had its first frame, 0 before.
+        time: Unix time of this report.
+    """
+
+    worker: str
+    shard: int
+    clips: int = 0
+    frames: int = 0
+    failures: int = 0
+    clip_id: str = ""
+    child_pid: int | None = None
+    first_frame_at: float = 0.0
+    time: float = field(default_factory=time.time)
+
+
+class JobMark:
+    """The mark of the one job that may write to a data set.
+
+    Args:
+        store: The data set's files.
+        job_id: Of a job that has its mark already (for its workers); a new id without.
+    """
+
+    def __init__(self, store: Store, job_id: str | None = None) -> None:
+        self._store = store
+        self.job_id = job_id or uuid.uuid4().hex
+        self._started = time.time()
+
+    def take(self) -> None:
+        """Takes the mark, over from a dead job where need be.
+
+        Raises:
+            JobError: If another job is at work, naming its host and start time.
+        """
+        other = self._read()
+        if other and _is_alive(other):
+            started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(other["started"])))
+            raise JobError(
+                f"{self._store.location}: another job works on it, started {started} on {other['host']} "
+                f"(process {other['pid']}): wait for it, or stop it first"
+            )
+        self.renew()
+        # Of two that start in the same moment the later writer wins; the other sees it here or at its
+        # first commit, and leaves nothing.
+        time.sleep(0.05)
+        self.check()
+        for status in self._store.names(FOLDER):
+            if status != _JOB:
+                self._store.delete(status)
+
+    def renew(self) -> None:
+        """Says that the job lives."""
+        mark = {
+            "job_id": self.job_id,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "pid_started": _pid_started(os.getpid()),
+            "started": self._started,
+            "renewed": time.time(),
+        }
+        self._store.write(_JOB, json.dumps(mark).encode())
+
+    def check(self) -> None:
+        """Makes sure that the mark is still ours: the gate that every shard passes before it is visible.
+
+        Raises:
+            JobError: If it is not, so that a worker left over from a dead job cannot add clips which the
+                next job planned anew.
+        """
+        found = (self._read() or {}).get("job_id")
+        if found != self.job_id:
+            raise JobError(
+                f"{self._store.location}: another job took over; this worker leaves its shard to it"
+            )
+
+    def release(self) -> None:
+        """Takes the mark away at the end of the job."""
+        with contextlib.suppress(JobError):
+            self.check()
+            self._store.delete_folder(FOLDER)
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            return dict(json.loads(self._store.read(_JOB)))
+        except (FileNotFoundError, ValueError):
+            return None
+
+
+def report(store: Store, status: WorkerStatus) -> None:
+    """Writes how far a worker is."""
+    store.write(f"{FOLDER}/worker-{status.worker}.json", json.dumps(asdict(status)).encode(), durable=False)
+
+
+def reports(store: Store) -> list[WorkerStatus]:
+    """How far each worker is; empty where no job runs."""
+    found = []
+    for name in store.names(FOLDER):
+        if os.path.basename(name).startswith("worker-"):
+            with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+                found.append(WorkerStatus(**json.loads(store.read(name))))
+    return found
+
+
+def running_job(store: Store) -> dict[str, Any] | None:
+    """The job that works on the data set now: host, pid, started; None where there is none."""
+    mark = JobMark(store)._read()
+    return mark if mark and _is_alive(mark) else None
+
+
+def _is_alive(mark: dict[str, Any]) -> bool:
+    if mark["host"] == socket.gethostname():
+        started = _pid_started(int(mark["pid"]))
+        return started is not None and started == mark["pid_started"]
+    return time.time() - float(mark["renewed"]) < _STALE_S
+
+
+def _pid_started(pid: int) -> str | None:
+    """When a process of this machine started, in clock ticks since boot; None where there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    # proc(5): state is the first field behind the name, starttime the twentieth; a zombie is dead.
+    return None if fields[0] == "Z" else fields[19]

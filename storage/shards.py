@@ -1,0 +1,118 @@
+"""Writing a shard so that it is either whole or absent; its file is the mark of completion."""
+
+import datetime
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.files import Store
+from storage.schema import (
+    FAILURE_SCHEMA,
+    FRAMES_PER_GROUP,
+    ROWS_PER_GROUP,
+    clip_schema,
+    parquet_options,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A clip that could not be extracted, and why; each field is a column of the failures file."""
+
+    clip_id: str
+    uri: str
+    split: str | None
+    stage: str
+    reason: str
+    error: str
+    attempts: int
+    host: str = field(default_factory=socket.gethostname)
+    time: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
+
+
+Rows = Iterable[pa.RecordBatch]
+"""The rows of one clip: one, or several for a long video."""
+
+
+def shard_name(shard: int, split: str | None) -> str:
+    """Where a shard lies in the data set; ``split=none`` for clips that belong to no split."""
+    return f"clips/split={split or NO_SPLIT}/shard-{shard:06d}.parquet"
+
+
+NO_SPLIT = "none"
+
+
+def failures_name(shard: int) -> str:
+    """Where the failures of a shard lie."""
+    return f"failures/shard-{shard:06d}.parquet"
+
+
+def write_shard(
+    store: Store,
+    shard: int,
+    split: str | None,
+    points: dict[str, int],
+    outcomes: Iterable[Rows | Failure],
+    before_commit: Callable[[], None] = lambda: None,
+) -> list[Failure]:
+    """Writes the clips of a shard as they come, then their failures, then makes the shard visible.
+
+    Args:
+        store: The data set's files.
+        shard: Number of the shard.
+        split: Which split all its clips belong to.
+        points: Part name to its number of points.
+        outcomes: Of each clip its rows, or its failure.
+        before_commit: Called when all is written and nothing is visible; raise in it to leave nothing.
+
+    Returns:
+        The failures among the outcomes.
+
+    Raises:
+        JobError: If the store refuses to be written.
+    """
+    schema = clip_schema(points)
+    failures: list[Failure] = []
+    with store.create(shard_name(shard, split)) as file:
+        with pq.ParquetWriter(file, schema, **parquet_options(schema)) as writer:
+            for group in _row_groups(_rows(outcomes, failures)):
+                writer.write_table(pa.Table.from_batches(group, schema), row_group_size=len(group))
+        before_commit()
+        if failures:
+            _write_failures(store, shard, failures)
+        else:
+            store.delete(failures_name(shard))  # a killed attempt may have left one
+    return failures
+
+
+def _rows(outcomes: Iterable[Rows | Failure], failures: list[Failure]) -> Iterator[pa.RecordBatch]:
+    for outcome in outcomes:
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+        else:
+            yield from outcome
+
+
+def _row_groups(rows: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    group: list[pa.RecordBatch] = []
+    frames = 0
+    for row in rows:
+        group.append(row)
+        frames += row.column("num_frames")[0].as_py()
+        if len(group) == ROWS_PER_GROUP or frames >= FRAMES_PER_GROUP:
+            yield group
+            group, frames = [], 0
+    if group:
+        yield group
+
+
+def _write_failures(store: Store, shard: int, failures: list[Failure]) -> None:
+    table = pa.Table.from_pylist([asdict(failure) for failure in failures], FAILURE_SCHEMA)
+    with store.create(failures_name(shard)) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+__all__ = ["NO_SPLIT", "Failure", "Rows", "failures_name", "shard_name", "write_shard"]
