@@ -62,6 +62,7 @@ class Progress:
 class Done:
     """The clip is complete; its pieces came before."""
 
+    num_frames: int
     fingerprint: str
     times: StageTimes
 
@@ -110,7 +111,8 @@ def main() -> None:
 
 def _serve(connection: Connection, detector: Detector, clip: Clip, setup: Setup) -> bool:
     """Does one clip; returns whether the detector can be used again."""
-    last_sent = time.monotonic()
+    last_sent = float("-inf")
+    num_frames = 0
 
     def on_frame(num_frames: int) -> None:
         nonlocal last_sent
@@ -122,7 +124,8 @@ def _serve(connection: Connection, detector: Detector, clip: Clip, setup: Setup)
         extraction = ClipExtraction(clip, detector, setup.frames, setup.max_frames_per_piece, on_frame)
         for piece in extraction:
             connection.send(piece)
-        connection.send(Done(extraction.fingerprint, extraction.times))
+            num_frames += len(piece)
+        connection.send(Done(num_frames, extraction.fingerprint, extraction.times))
     except ClipError as error:
         connection.send(Failed(error))
     except ConnectionError:

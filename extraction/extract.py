@@ -74,7 +74,8 @@ class ClipExtraction:
     def __iter__(self) -> Iterator[ClipLandmarks]:
         self._detector.begin_clip(self._clip.clip_id)
         num_points = self._detector.info.num_points
-        piece, errors, readable = _Piece(0), [], 0
+        piece, readable = _Piece(0), 0
+        errors: list[str] = []
         for frame in self._decoded():
             if len(piece.names) == self._max_frames:
                 yield piece.landmarks(self._stream.fps, num_points)

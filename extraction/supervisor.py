@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
@@ -77,6 +77,7 @@ class Extraction:
 
     Attributes:
         pieces: Its landmarks, one piece or, for a long video, several.
+        num_frames: Frame positions in all pieces.
         info: The detector that found them.
         fingerprint: Of the input as it was read.
         times: Where the time of the successful attempt went.
@@ -84,6 +85,7 @@ class Extraction:
     """
 
     pieces: Pieces
+    num_frames: int
     info: DetectorInfo
     fingerprint: str
     times: StageTimes
@@ -150,7 +152,8 @@ class DetectorProcess:
 
         Args:
             clip: What to extract.
-            on_progress: Called about twice a second with the number of the clip's frames done.
+            on_progress: Called after the clip's first frame, then about twice a second, with the number of
+                its frames done.
 
         Raises:
             ClipError: If the clip fails; ``attempts`` of it stands in ``error.attempts``.
@@ -168,7 +171,7 @@ class DetectorProcess:
                 self.close()
                 lost = error
             else:
-                return Extraction(pieces, info, done.fingerprint, done.times, attempt)
+                return Extraction(pieces, done.num_frames, info, done.fingerprint, done.times, attempt)
         failure = ClipError("detect", lost.reason, str(lost))
         failure.attempts = self._policy.max_attempts
         raise failure from lost

@@ -3,9 +3,8 @@
 import os
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 
@@ -14,6 +13,7 @@ from extraction.errors import ClipError, JobError
 from extraction.supervisor import DetectorProcess, Extraction
 from ray_jobs.config import JobConfig
 from storage.dataset import Dataset
+from storage.files import Store
 from storage.rows import Provenance, encode
 from storage.running import JobMark, WorkerStatus, report
 from storage.shards import Failure, Rows, shard_name, write_shard
@@ -54,6 +54,7 @@ class ShardWorker:
 
     def __init__(self, config: JobConfig, job_id: str) -> None:
         self._config = config
+        self._options_hash = config.options_hash()
         self._dataset = Dataset(config.out)
         self._mark = JobMark(self._dataset.store, job_id)
         self._detector = DetectorProcess(
@@ -81,46 +82,43 @@ class ShardWorker:
         if self._dataset.store.exists(shard_name(shard, split)):
             # Ray runs a task again whose actor died after the shard stood and before its receipt.
             return Receipt(shard, 0, 0, 0, 0.0, self._name, self._first_frame_at)
-        progress = _ShardProgress(self, shard)
         info = self._detector.start()
+        progress = _Progress(self._dataset.store, self._name, shard, self._first_frame_at)
+        outcomes = (self._extract(clip, progress) for clip in clips)
         failures = write_shard(
-            self._dataset.store,
-            shard,
-            split,
-            dict(info.num_points),
-            self._outcomes(clips, progress),
-            before_commit=self._mark.check,
+            self._dataset.store, shard, split, info.num_points, outcomes, before_commit=self._mark.check
         )
+        self._first_frame_at = progress.first_frame_at
         return Receipt(
-            shard,
-            len(clips) - len(failures),
-            len(failures),
-            progress.frames_done,
-            time.time() - started,
-            self._name,
-            self._first_frame_at,
+            shard=shard,
+            clips=len(clips) - len(failures),
+            failed=len(failures),
+            frames=progress.frames,
+            seconds=time.time() - started,
+            worker=self._name,
+            first_frame_at=self._first_frame_at,
         )
 
-    def _outcomes(self, clips: list[Clip], progress: "_ShardProgress") -> Iterator[Rows | Failure]:
-        for clip in clips:
-            progress.begin(clip)
-            try:
-                extraction = self._detector.extract(clip, progress.on_frames)
-            except ClipError as error:
-                progress.end(0, failed=True)
-                yield Failure(
-                    clip.clip_id, clip.uri, clip.split, error.stage, error.reason, str(error), error.attempts
-                )
-            else:
-                self._first_frame_at = self._first_frame_at or time.time()
-                progress.end(sum(len(piece) for piece in extraction.pieces), failed=False)
-                yield self._rows(clip, extraction)
+    def _extract(self, clip: Clip, progress: "_Progress") -> Rows | Failure:
+        try:
+            extraction = self._detector.extract(
+                clip, lambda frames: progress.show(frames, clip.clip_id, self._detector.child_pid)
+            )
+        except ClipError as error:
+            progress.failures += 1
+            return Failure(
+                clip.clip_id, clip.uri, clip.split, error.stage, error.reason, str(error), error.attempts
+            )
+        progress.clips += 1
+        progress.frames += extraction.num_frames
+        provenance = self._provenance(extraction)
+        return (encode(clip, piece, provenance) for piece in extraction.pieces)
 
-    def _rows(self, clip: Clip, extraction: Extraction) -> Rows:
-        provenance = Provenance(
+    def _provenance(self, extraction: Extraction) -> Provenance:
+        return Provenance(
             engine=extraction.info.engine,
             mediapipe_version=extraction.info.engine_version,
-            options_hash=self._config.options_hash(),
+            options_hash=self._options_hash,
             delegate=extraction.info.delegate,
             attempts=extraction.attempts,
             extract_ms=extraction.times.extract_ms,
@@ -129,6 +127,39 @@ class ShardWorker:
             host=socket.gethostname(),
             input_fingerprint=extraction.fingerprint,
         )
-        return (encode(clip, piece, provenance) for piece in extraction.pieces)
 
 
+@dataclass(slots=True)
+class _Progress:
+    """Counts of the shard at hand, shown to whoever looks about once a second."""
+
+    store: Store
+    worker: str
+    shard: int
+    first_frame_at: float
+    clips: int = 0
+    frames: int = 0
+    failures: int = 0
+    started: float = field(default_factory=time.time)
+    _shown: float = 0.0
+
+    def show(self, clip_frames: int, clip_id: str, child_pid: int | None) -> None:
+        now = time.time()
+        self.first_frame_at = self.first_frame_at or now
+        if now - self._shown < _REPORT_S:
+            return
+        self._shown = now
+        status = WorkerStatus(
+            worker=self.worker,
+            shard=self.shard,
+            clips=self.clips,
+            frames=self.frames + clip_frames,
+            failures=self.failures,
+            clip_id=clip_id,
+            child_pid=child_pid,
+            shard_started=self.started,
+            first_frame_at=self.first_frame_at,
+        )
+        # A report that cannot be written costs a look at the progress, not a clip.
+        with suppress(JobError):
+            report(self.store, status)

@@ -88,6 +88,23 @@ class Dataset:
             )
         return dict(config)
 
+    def expect_empty(self) -> None:
+        """Makes sure that a new data set would not lie among other files.
+
+        Raises:
+            JobError: If the folder holds something else, or is none.
+        """
+        if self.store.is_local and self.store.is_file(""):
+            raise JobError(
+                f"{self.store.location}: expected a folder for the data set, found a file: choose another OUT"
+            )
+        foreign = sorted(set(self.store.entries()) - set(_OURS))
+        if foreign:
+            raise JobError(
+                f"{self.store.location}: expected an empty or new folder, found {foreign[0]!r}"
+                f"{f' and {len(foreign) - 1} more' if len(foreign) > 1 else ''}: choose another OUT"
+            )
+
     def create(self, options: Mapping[str, object], options_hash: str, about: Mapping[str, object]) -> None:
         """Starts a data set.
 
@@ -97,14 +114,8 @@ class Dataset:
             about: What else to say: versions, source.
 
         Raises:
-            JobError: If the folder holds something else, or cannot be written.
+            JobError: If the folder cannot be written.
         """
-        foreign = sorted({name.split("/")[0] for name in self.store.names("")} - set(_OURS))
-        if foreign:
-            raise JobError(
-                f"{self.store.location}: expected an empty or new folder, found {foreign[0]!r}"
-                f"{f' and {len(foreign) - 1} more' if len(foreign) > 1 else ''}: choose another OUT"
-            )
         config = {
             "schema_version": SCHEMA_VERSION,
             "layout": "clips/split=<split>/shard-<number>.parquet, one row a clip",

@@ -49,6 +49,15 @@ class Store:
         """Whether a file or folder stands."""
         return bool(self.filesystem.get_file_info(self._path(name)).type != fs.FileType.NotFound)
 
+    def is_file(self, name: str) -> bool:
+        """Whether a file, not a folder, stands."""
+        return bool(self.filesystem.get_file_info(self._path(name)).type == fs.FileType.File)
+
+    def entries(self) -> list[str]:
+        """Names of the files and folders at the top; none where the store is not there yet."""
+        selector = fs.FileSelector(self.root, allow_not_found=True)
+        return [info.base_name for info in self.filesystem.get_file_info(selector)]
+
     def names(self, folder: str) -> Iterator[str]:
         """Names of all files below a folder, relative to the store; none where there is no such folder."""
         selector = fs.FileSelector(self._path(folder), recursive=True, allow_not_found=True)

@@ -30,6 +30,7 @@ class WorkerStatus:
         failures: Clips of that shard that failed.
         clip_id: The clip it has now.
         child_pid: Process id of its detector.
+        shard_started: Unix time at which it began the shard.
         first_frame_at: Unix time at which it had its first frame, 0 before.
         time: Unix time of this report.
     """
@@ -41,6 +42,7 @@ class WorkerStatus:
     failures: int = 0
     clip_id: str = ""
     child_pid: int | None = None
+    shard_started: float = 0.0
     first_frame_at: float = 0.0
     time: float = field(default_factory=time.time)
 

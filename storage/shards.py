@@ -2,7 +2,7 @@
 
 import datetime
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
@@ -54,7 +54,7 @@ def write_shard(
     store: Store,
     shard: int,
     split: str | None,
-    points: dict[str, int],
+    points: Mapping[str, int],
     outcomes: Iterable[Rows | Failure],
     before_commit: Callable[[], None] = lambda: None,
 ) -> list[Failure]:

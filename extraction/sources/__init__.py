@@ -8,6 +8,7 @@ from extraction.sources.frame_folder import (
     natural_order,
     read_frame_folder,
 )
+from extraction.sources.lookup import find_clip
 from extraction.sources.manifest import clips_from_rows, read_csv_manifest
 from extraction.sources.selection import select
 from extraction.sources.tree import SPLIT_FOLDERS, discover_tree
@@ -22,6 +23,7 @@ __all__ = [
     "FrameFolder",
     "clips_from_rows",
     "discover_tree",
+    "find_clip",
     "fingerprint_video",
     "natural_order",
     "read_csv_manifest",

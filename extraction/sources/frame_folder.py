@@ -124,10 +124,11 @@ def natural_order(names: Iterable[str]) -> list[str]:
         natural sort, such as ``a1`` and ``a01``, stand in the order of their characters.
     """
     ordered = sorted(names)
-    # Names that differ only in the value of ASCII digits at the same places have chunks of equal
+    # Names that differ only in the values of ASCII digits at the same places have numbers of equal
     # width throughout, and there comparing characters is comparing numbers. Nearly every frame
-    # folder is such a one, and a natural key costs ten times what the test does.
-    if len({name.translate(_ANY_DIGIT_TO_ZERO) for name in ordered}) <= 1 and "".join(ordered[:1]).isascii():
+    # folder is like that, and natural keys cost ten times what this test does.
+    shapes = {name.translate(_ANY_DIGIT_TO_ZERO) for name in ordered}
+    if len(shapes) == 1 and shapes.pop().isascii():
         return ordered
     return sorted(ordered, key=_natural_key)
 

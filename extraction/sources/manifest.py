@@ -5,8 +5,9 @@ import dataclasses
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from extraction.clips import Clip, from_uri, to_uri
 from extraction.errors import JobError
@@ -23,6 +24,10 @@ from extraction.sources.parallel import run_tasks
 
 REQUIRED_COLUMNS = ("clip_id", "uri")
 OPTIONAL_COLUMNS = ("split", "signer", "gloss", "text", "fps")
+
+_TEXT_COLUMNS = ("clip_id", "uri", "split", "signer", "gloss", "text")
+# Linux's longest path; from 4301 digits on Python, and with it natural order, takes no number.
+_MAX_CLIP_ID_CHARACTERS = 4096
 
 Row = tuple[int, Mapping[str, object]]
 
@@ -68,6 +73,7 @@ def clips_from_rows(
     *,
     base: str,
     source: str,
+    numbered_by: Literal["line", "row"] = "line",
     allow_outside: bool = False,
     on_progress: OnProgress | None = None,
     num_threads: int = DEFAULT_NUM_THREADS,
@@ -84,6 +90,7 @@ def clips_from_rows(
             numbers for ``fps``.
         base: The folder from which relative uris count.
         source: The manifest's name, for messages.
+        numbered_by: What the row numbers count, for messages.
         allow_outside: Whether a relative uri may leave ``base`` through ``..``.
         on_progress: Called in the calling thread with the counts so far, a few times a second at
             most, and once at the end.
@@ -99,29 +106,15 @@ def clips_from_rows(
     first_row_of: dict[str, int] = {}
     entries: list[_Entry] = []
     for number, cells in rows:
-        entry = _entry_of(cells, f"{source}, line {number}", base, allow_outside)
+        where = f"{source}, {numbered_by} {number}"
+        entry = _entry_of(cells, where, base, allow_outside)
         first = first_row_of.setdefault(entry.clip.clip_id, number)
         if first != number:
-            raise JobError(
-                f"{source}, line {number}: clip_id {entry.clip.clip_id!r} stands on line {first} too."
-            )
+            raise JobError(f"{where}: clip_id {entry.clip.clip_id!r} stands on {numbered_by} {first} too.")
         entries.append(entry)
     if not entries:
         raise JobError(f"{source}: expected one row for each clip, found none.")
-    meter = ProgressMeter(on_progress)
-    clips, folders = [], []
-    for clip, folder in run_tasks(entries, _look_at, num_threads=num_threads):
-        clips.append(clip)
-        folders += [folder] if folder else []
-        meter.add(clip, folders=folder is not None)
-    meter.finish()
-    return Discovery(
-        clips=in_order(clips),
-        other_files=sum(folder.num_other_files for folder in folders),
-        hidden_files=sum(folder.num_hidden for folder in folders),
-        empty_folders=sum(folder.is_empty for folder in folders),
-        broken_links=sum(folder.num_broken_links for folder in folders),
-    )
+    return _look_at_all(entries, ProgressMeter(on_progress), num_threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,45 +125,71 @@ class _Entry:
     clip: Clip
 
 
-def _look_at(entry: _Entry) -> tuple[tuple[Clip, FrameFolder | None], tuple[()]]:
-    """Completes an entry's clip with what lies there; leaves it as it is where nothing does."""
-    path, folder = entry.path, None
-    found = entry.clip
+def _look_at_all(entries: Sequence[_Entry], meter: ProgressMeter, num_threads: int) -> Discovery:
+    clips: list[Clip] = []
+    folders: list[FrameFolder] = []
+    files: list[_Entry] = []
+    for entry, found in run_tasks(entries, _look_at, num_threads=num_threads):
+        if found == "file":
+            files.append(entry)
+            continue
+        clip = entry.clip
+        if found != "nothing":
+            path, folder = found
+            folders.append(folder)
+            clip = _complete(clip, frames_clip(clip.clip_id, path, folder))
+        clips.append(clip)
+        meter.add(clip, folders=found != "nothing")
+    for clip in run_tasks(files, _look_at_video, num_threads=num_threads, start_with=num_threads):
+        clips.append(clip)
+        meter.add(clip)
+    meter.finish()
+    return Discovery(
+        clips=in_order(clips),
+        other_files=sum(folder.num_other_files for folder in folders),
+        hidden_files=sum(folder.num_hidden for folder in folders),
+        empty_folders=sum(folder.is_empty for folder in folders),
+        broken_links=sum(folder.num_broken_links for folder in folders),
+    )
+
+
+_Found = tuple[str, FrameFolder] | Literal["file", "nothing"]
+
+
+def _look_at(entry: _Entry) -> tuple[tuple[_Entry, _Found], tuple[()]]:
+    """Lists the folder that an entry names; the one below it where that stands for it."""
+    path = entry.path
     if os.path.isfile(path):
-        found = video_clip(found.clip_id, path)
-    else:
-        try:
-            path, folder = _frames_below(path)
-            found = frames_clip(found.clip_id, path, folder)
-        except OSError:
-            return (entry.clip, None), ()
-    clip = dataclasses.replace(
-        entry.clip,
+        return (entry, "file"), ()
+    try:
+        folder = read_frame_folder(path)
+        if name := lone_level(folder):
+            path = os.path.join(path, name)
+            folder = read_frame_folder(path)
+    except OSError:
+        return (entry, "nothing"), ()
+    return (entry, (path, folder)), ()
+
+
+def _look_at_video(entry: _Entry) -> tuple[Clip, tuple[()]]:
+    return _complete(entry.clip, video_clip(entry.clip.clip_id, entry.path)), ()
+
+
+def _complete(clip: Clip, found: Clip) -> Clip:
+    """Adds to a manifest's clip what was found on the disk."""
+    return dataclasses.replace(
+        clip,
         uri=found.uri,
         kind=found.kind,
         num_frames=found.num_frames,
         fingerprint=found.fingerprint,
     )
-    return (clip, folder), ()
-
-
-def _frames_below(path: str) -> tuple[str, FrameFolder]:
-    folder = read_frame_folder(path)
-    name = lone_level(folder)
-    if name is None:
-        return path, folder
-    path = os.path.join(path, name)
-    return path, read_frame_folder(path)
 
 
 def _entry_of(cells: Mapping[str, object], where: str, base: str, allow_outside: bool) -> _Entry:
     _expect_columns(cells, where)
-    text = {name: _text(cells.get(name), name, where) for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS[:-1])}
-    clip_id, split = text["clip_id"], text["split"]
-    if not clip_id or not clip_id.strip() or "\0" in clip_id:
-        raise JobError(f"{where}: clip_id must not be empty, found {clip_id!r}.")
-    if clip_id.startswith("/") or ".." in clip_id.split("/"):
-        raise JobError(f"{where}: clip_id must be a name or relative path without '..', found {clip_id!r}.")
+    text = {name: _text(cells.get(name), name, where) for name in _TEXT_COLUMNS}
+    clip_id, split = _clip_id(text["clip_id"], where), text["split"]
     if split is not None and not _SPLIT.fullmatch(split):
         raise JobError(f"{where}: split may hold A-Z a-z 0-9 _ . - only, found {split!r}.")
     path = _path_of(text["uri"], where, base, allow_outside)
@@ -188,6 +207,18 @@ def _entry_of(cells: Mapping[str, object], where: str, base: str, allow_outside:
     except ValueError as error:
         raise JobError(f"{where}: {error}.") from error
     return _Entry(path, clip)
+
+
+def _clip_id(clip_id: str | None, where: str) -> str:
+    if clip_id is None or not clip_id.strip():
+        raise JobError(f"{where}: clip_id must not be empty, found {clip_id!r}.")
+    if clip_id.startswith("/") or ".." in clip_id.split("/") or "\0" in clip_id:
+        raise JobError(f"{where}: clip_id must be a name or relative path without '..', found {clip_id!r}.")
+    if len(clip_id) > _MAX_CLIP_ID_CHARACTERS:
+        raise JobError(
+            f"{where}: clip_id may be {_MAX_CLIP_ID_CHARACTERS} characters long, found {len(clip_id)}."
+        )
+    return clip_id
 
 
 def _path_of(uri: str | None, where: str, base: str, allow_outside: bool) -> str:

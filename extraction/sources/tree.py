@@ -62,88 +62,101 @@ def discover_tree(
     """
     root = os.path.abspath(root)
     _expect_folder(root)
-    visits: list[_Visit] = []
     meter = ProgressMeter(on_progress)
-    first = _Task(root, "", os.path.basename(root) or "root")
+    visits: list[_Visit] = []
+    clips: list[Clip] = []
+    first = _Place(root, "", os.path.basename(root) or "root", ())
     for visit in run_tasks([first], _visit, num_threads=num_threads):
         visits.append(visit)
+        clips += [visit.clip] if visit.clip else []
         meter.add(visit.clip, folders=visit.folder is not None)
+    videos = [video for visit in visits for video in _videos_in(visit)]
+    for clip in run_tasks(videos, _look_at_video, num_threads=num_threads, start_with=num_threads):
+        clips.append(clip)
+        meter.add(clip)
     meter.finish()
-    discovery = _gather(visits, split_from)
+    discovery = _gather(clips, visits, split_from)
     if not discovery.clips:
         raise JobError(_nothing_found(root, discovery))
     return discovery
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
-    """A folder to list, or a video to look at.
+class _Place:
+    """A folder to list.
 
     Attributes:
         path: Where it lies.
-        relative: Its POSIX path below the root; "" for the root.
-        clip_name: Its clip's id as the file system spells it, not yet valid Unicode.
-        ancestors: Device and inode of each folder it lies in; None for a video.
+        relative: Its POSIX path below the root, as the file system spells it; "" for the root.
+        clip_name: What its clip is called, likewise not yet valid Unicode.
+        ancestors: Device and inode of each folder it lies in.
     """
 
     path: str
     relative: str
     clip_name: str
-    ancestors: tuple[tuple[int, int], ...] | None = ()
+    ancestors: tuple[tuple[int, int], ...]
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.relative}/" if self.relative else ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Visit:
-    """What one task found."""
+    """What came of listing a folder."""
 
-    path: str
+    place: _Place
     clip: Clip | None = None
     folder: FrameFolder | None = None
     is_loop: bool = False
     error: OSError | None = None
 
 
-def _visit(task: _Task) -> tuple[_Visit, Sequence[_Task]]:
-    if task.ancestors is None:
-        return _Visit(task.path, video_clip(printable(task.clip_name), task.path)), ()
+def _visit(place: _Place) -> tuple[_Visit, Sequence[_Place]]:
     try:
-        status = os.stat(task.path)
+        status = os.stat(place.path)
         identity = (status.st_dev, status.st_ino)
-        if identity in task.ancestors:
-            return _Visit(task.path, is_loop=True), ()
-        folder = read_frame_folder(task.path)
+        if identity in place.ancestors:
+            return _Visit(place, is_loop=True), ()
+        folder = read_frame_folder(place.path)
     except OSError as error:
-        return _Visit(task.path, error=error), ()
-    clip = frames_clip(printable(task.clip_name), task.path, folder) if folder.names else None
-    return _Visit(task.path, clip, folder), _tasks_below(task, folder, (*task.ancestors, identity))
+        return _Visit(place, error=error), ()
+    clip = frames_clip(printable(place.clip_name), place.path, folder) if folder.names else None
+    return _Visit(place, clip, folder), _places_below(place, folder, identity)
 
 
-def _tasks_below(task: _Task, folder: FrameFolder, ancestors: tuple[tuple[int, int], ...]) -> list[_Task]:
-    prefix = f"{task.relative}/" if task.relative else ""
-    # train/1 is the clip "1" of the split, not a clip "train".
-    stands_for_parent = lone_level(folder) if task.relative not in SPLIT_FOLDERS else None
-    folders = [
-        _Task(
-            path=os.path.join(task.path, name),
-            relative=prefix + name,
-            clip_name=task.clip_name if name == stands_for_parent else prefix + name,
-            ancestors=ancestors,
+def _places_below(place: _Place, folder: FrameFolder, identity: tuple[int, int]) -> list[_Place]:
+    # train/1 is the clip "1" of its split, not a clip "train".
+    stands_for_parent = lone_level(folder) if place.relative not in SPLIT_FOLDERS else None
+    return [
+        _Place(
+            path=os.path.join(place.path, name),
+            relative=place.prefix + name,
+            clip_name=place.clip_name if name == stands_for_parent else place.prefix + name,
+            ancestors=(*place.ancestors, identity),
         )
         for name in folder.subfolders
     ]
-    videos = [
-        _Task(os.path.join(task.path, name), prefix + name, prefix + os.path.splitext(name)[0], None)
-        for name in folder.videos
+
+
+def _videos_in(visit: _Visit) -> list[tuple[str, str]]:
+    """Clip id and path of each video file that a folder directly holds."""
+    return [
+        (printable(visit.place.prefix + os.path.splitext(name)[0]), os.path.join(visit.place.path, name))
+        for name in (visit.folder.videos if visit.folder else ())
     ]
-    return folders + videos
 
 
-def _gather(visits: Sequence[_Visit], split_from: SplitFrom) -> Discovery:
-    clips = [visit.clip for visit in visits if visit.clip]
+def _look_at_video(video: tuple[str, str]) -> tuple[Clip, tuple[()]]:
+    return video_clip(*video), ()
+
+
+def _gather(clips: Sequence[Clip], visits: Sequence[_Visit], split_from: SplitFrom) -> Discovery:
     if split_from == "folder":
         clips = [dataclasses.replace(clip, split=_split_of(clip.clip_id)) for clip in clips]
     folders = [visit.folder for visit in visits if visit.folder]
-    unreadable = {printable(visit.path): str(visit.error.strerror) for visit in visits if visit.error}
+    unreadable = {printable(visit.place.path): str(visit.error.strerror) for visit in visits if visit.error}
     return Discovery(
         clips=in_order(clips),
         other_files=sum(folder.num_other_files for folder in folders),

@@ -1,0 +1,46 @@
+# make demo   runs the main job on real input and says what it made and where
+# make test   format, lint, types and the whole test suite
+#
+# Everything is installed into .venv; nothing else is touched. Python: one of the default line (3.11 or
+# 3.12), which uv finds or installs whatever `python3` is. Another: make test PYTHON=3.13
+
+PYTHON ?= >=3.11,<3.13
+FRAMES ?=
+OUT ?=
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
+RUN := .venv/bin
+export UV_NO_PROGRESS := 1
+
+.PHONY: demo test lint bench lock clean
+
+demo: .venv/.ready
+	@$(RUN)/python -m ray_jobs.demo $(if $(FRAMES),--frames "$(FRAMES)") $(if $(OUT),--out "$(OUT)")
+
+test: lint
+	$(RUN)/pytest
+
+lint: .venv/.ready
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+
+bench: .venv/.ready
+	$(RUN)/python benchmarks/throughput.py
+
+.venv/.ready: requirements.lock pyproject.toml | $(filter .uv/bin/uv,$(UV))
+	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv
+	VIRTUAL_ENV=$(CURDIR)/.venv $(UV) pip sync --quiet --require-hashes requirements.lock
+	VIRTUAL_ENV=$(CURDIR)/.venv $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+.uv/bin/uv:
+	python3 -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+
+# Both lines in one lock. No uv.lock: it would write the address of a registry on every line.
+lock: | $(filter .uv/bin/uv,$(UV))
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra headless --group dev \
+		--custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv .uv demo-out

@@ -1,0 +1,149 @@
+"""A clip to its frames: the only place that decodes, and the only bouncer for hostile files."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extraction.clips import Clip, printable
+from extraction.errors import ClipError
+from extraction.images import UnreadableFrame, decode_image, read_image
+from extraction.sources.frame_folder import read_frame_folder
+from extraction.sources.video_file import claimed_num_frames, fingerprint_video
+from extraction.videos import Picture, open_video
+
+__all__ = ["Frame", "FrameOptions", "FrameStream", "UnreadableFrame", "decode_image", "open_frames"]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameOptions:
+    """How to read frames.
+
+    Attributes:
+        max_pixels: Width times height above which a frame is unreadable, and not decoded.
+        default_fps: Frames per second where neither the clip nor its container says so.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    max_pixels: int = 50_000_000
+    default_fps: float = 25.0
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise ValueError(f"max_pixels must be 1 or more, found {self.max_pixels}")
+        if not 0 < self.default_fps < float("inf"):
+            raise ValueError(f"default_fps must be above 0 and finite, found {self.default_fps}")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame position of a clip.
+
+    Attributes:
+        index: Position in the clip, from 0.
+        name: File name as valid Unicode, or the position for a video.
+        timestamp_ms: Milliseconds from the first frame position, which is at 0 whatever start
+            time its container has.
+        image: uint8 (H, W, 3), RGB, C-contiguous; None where unreadable.
+        error: Why it is unreadable; None otherwise.
+    """
+
+    index: int
+    name: str
+    timestamp_ms: float
+    image: NDArray[np.uint8] | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameStream:
+    """The frames of one clip, as it lies there now.
+
+    Attributes:
+        fps: Frames per second: of a folder what the clip says, of a video the average rate of its
+            container; the job's default where they are silent. A video's timestamps are its own.
+        fingerprint: Digest of the input's names, sizes and modification times as they are now.
+        num_frames: Exact for a folder; for a video what its container claims, 0 where it is silent.
+        frames: Every frame position in order; each image is decoded when it is asked for, and
+            none is kept. It raises nothing: what cannot be read is a frame with an error.
+    """
+
+    fps: float
+    fingerprint: str
+    num_frames: int
+    frames: Iterator[Frame]
+
+
+def open_frames(clip: Clip, options: FrameOptions) -> FrameStream:
+    """Opens a clip.
+
+    Args:
+        clip: A folder that directly holds its frames, or a video file.
+        options: How to read them.
+
+    Returns:
+        Its frames and what is known of them.
+
+    Raises:
+        ClipError: At stage ``"open"``, with the reason ``"missing"``, ``"unreadable"``,
+            ``"not-a-folder"``, ``"not-a-video"``, ``"no-video-stream"``, ``"no-decoder"`` or
+            ``"no-frames"``.
+    """
+    return _open_folder(clip, options) if clip.kind == "frames" else _open_video(clip, options)
+
+
+def _open_folder(clip: Clip, options: FrameOptions) -> FrameStream:
+    path = clip.path
+    try:
+        folder = read_frame_folder(path)
+    except FileNotFoundError as error:
+        raise ClipError("open", "missing", f"{clip.uri}: no such folder") from error
+    except NotADirectoryError as error:
+        raise ClipError("open", "not-a-folder", f"{clip.uri}: expected a folder, found a file") from error
+    except OSError as error:
+        raise ClipError("open", "unreadable", f"{clip.uri}: cannot be listed: {error.strerror}") from error
+    if not folder.names:
+        raise ClipError("open", "no-frames", f"{clip.uri}: holds no file with an image's name")
+    fps = clip.fps or options.default_fps
+    return FrameStream(
+        fps=fps,
+        fingerprint=folder.fingerprint,
+        num_frames=len(folder.names),
+        frames=_folder_frames(path, folder.names, fps, options.max_pixels),
+    )
+
+
+def _folder_frames(path: str, names: tuple[str, ...], fps: float, max_pixels: int) -> Iterator[Frame]:
+    for index, name in enumerate(names):
+        yield _folder_frame(os.path.join(path, name), index, index * 1000 / fps, max_pixels)
+
+
+def _folder_frame(path: str, index: int, timestamp_ms: float, max_pixels: int) -> Frame:
+    name = printable(os.path.basename(path))
+    try:
+        return Frame(index, name, timestamp_ms, read_image(path, max_pixels), None)
+    except UnreadableFrame as error:
+        return Frame(index, name, timestamp_ms, None, str(error))
+
+
+def _open_video(clip: Clip, options: FrameOptions) -> FrameStream:
+    video = open_video(clip, options.max_pixels)
+    first = next(video.pictures, None)
+    if first is None:
+        raise ClipError("open", "no-frames", f"{clip.uri}: its video stream holds no picture")
+    return FrameStream(
+        fps=video.fps or options.default_fps,
+        fingerprint=fingerprint_video(clip.path),
+        num_frames=claimed_num_frames(clip.path),
+        frames=_video_frames(chain([first], video.pictures)),
+    )
+
+
+def _video_frames(pictures: Iterator[Picture]) -> Iterator[Frame]:
+    for index, (timestamp_ms, image, error) in enumerate(pictures):
+        yield Frame(index, str(index), timestamp_ms, image, error)

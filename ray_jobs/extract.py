@@ -1,0 +1,109 @@
+"""The job: shards that are to be made, through a pool of workers, to receipts."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import ray
+import ray.data
+from ray.data import ActorPoolStrategy, DataContext
+
+from extraction.errors import JobError
+from ray_jobs.config import JobConfig, usable_cores
+from ray_jobs.stages import Receipt, ShardWorker
+
+_OBJECT_STORE_BYTES = 200_000_000
+"""Only shard numbers and receipts flow through Ray; frames and landmarks never do."""
+
+
+def make_shards(config: JobConfig, job_id: str, shards: Sequence[int]) -> Iterator[Receipt]:
+    """Makes shards, the first of the list first, and yields a receipt as each stands.
+
+    Args:
+        config: Of the job.
+        job_id: Whose mark stands on the data set.
+        shards: Numbers of the shards to make.
+
+    Raises:
+        JobError: If the job has to stop.
+    """
+    with _ray(config, len(shards)) as num_workers:
+        # One block a shard, so that each is a task of its own; no read operator, which would starve beside
+        # a pool that holds every core (ray issue 44687). The workers write: an operator behind a full pool
+        # would hold back every shard to the end.
+        todo = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
+        receipts = todo.map_batches(
+            ShardWorker,
+            fn_constructor_kwargs={"config": config, "job_id": job_id},
+            # A second task waiting at a busy worker could be the last of the job, with the others idle.
+            compute=ActorPoolStrategy(size=num_workers, max_tasks_in_flight_per_actor=1),
+            batch_size=1,
+            batch_format="pyarrow",
+            num_cpus=1,
+        )
+        try:
+            for row in receipts.iter_rows():
+                yield Receipt(**row)
+        except ray.exceptions.RayError as error:
+            raise _job_error(error) from error
+
+
+@contextmanager
+def _ray(config: JobConfig, num_shards: int) -> Iterator[int]:
+    """Connects to Ray, or starts and stops a quiet local one; yields how many workers to use."""
+    _be_quiet()
+    if config.address:
+        ray.init(address=config.address, log_to_driver=False, logging_level=logging.ERROR)
+        num_cpus = ray.cluster_resources().get("CPU", 1)
+    else:
+        num_cpus = min(config.num_workers(usable_cores()), num_shards)
+        ray.init(
+            num_cpus=int(num_cpus),
+            include_dashboard=config.dashboard,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=_OBJECT_STORE_BYTES,
+        )
+    if threading.current_thread() is threading.main_thread():
+        # ray.init installs a handler of its own; a stopped job is to end like one stopped with Ctrl-C.
+        signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield min(config.num_workers(num_cpus), num_shards)
+    finally:
+        ray.shutdown()
+
+
+def _be_quiet() -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.verbose_progress = False
+    context.print_on_execution_start = False
+    # A shard of one long video may take hours; hangs are noticed by the detector's supervisor.
+    context.execution_no_progress_timeout_s = -1
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _job_error(error: BaseException) -> JobError:
+    """The reason a worker stopped the job, out of what Ray wraps around it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, JobError):
+            return JobError(str(getattr(cause, "cause", cause)))
+        cause = cause.__cause__ or getattr(cause, "cause", None)
+    return JobError(f"Ray stopped the job: {error}")
+
+
+if __name__ == "__main__":
+    from ray_jobs.cli import main
+
+    sys.exit(main(["extract", *sys.argv[1:]]))

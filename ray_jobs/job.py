@@ -1,0 +1,292 @@
+"""One job from its inputs to its summary: discover, plan, make shards, sum up."""
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from extraction.clips import Clip
+from extraction.detectors import check_engine
+from extraction.errors import JobError
+from extraction.sources import (
+    Discovery,
+    DiscoveryCounts,
+    clips_from_rows,
+    discover_tree,
+    read_csv_manifest,
+    select,
+)
+from ray_jobs.config import JobConfig, usable_cores, versions
+from ray_jobs.stages import Receipt
+from storage import running
+from storage.dataset import Dataset
+from storage.manifest import read_parquet_manifest
+from storage.plan import Plan, Revision, revise
+from storage.summary import SplitProgress, count_splits
+
+_RENEW_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Where the clips are, and which of them to take.
+
+    Attributes:
+        frames: A folder of clips, or None where a manifest names them.
+        manifest: A CSV or Parquet file that names the clips, or None.
+        split_from: ``"folder"`` or ``"none"``.
+        include: Globs on clip ids; all clips where empty.
+        exclude: Globs on clip ids.
+        splits: Only these; all where empty.
+        max_clips_per_split: At most so many of each split, the first in natural order.
+        allow_outside: Whether a manifest may name paths outside its folder by ``..``.
+    """
+
+    frames: str | None = None
+    manifest: str | None = None
+    split_from: str = "folder"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
+    max_clips_per_split: int | None = None
+    allow_outside: bool = False
+
+    @property
+    def source(self) -> str:
+        """What the clips come from, as a path."""
+        return os.path.abspath(self.manifest or self.frames or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job that is ready to run.
+
+    Attributes:
+        job_id: Whose mark stands on the data set.
+        discovery: What was found.
+        revision: The plan and the shards to make.
+        clips_of: Shard to its clips.
+    """
+
+    job_id: str
+    discovery: Discovery
+    revision: Revision
+    clips_of: dict[int, list[Clip]]
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a job did, and how the data set stands after it.
+
+    Attributes:
+        out: The data set.
+        splits: Clips by split, of all runs so far.
+        shards: Shards made in this run.
+        clips: Clips extracted in this run.
+        failed: Clips that failed in this run.
+        frames: Frames extracted in this run.
+        seconds: From the start of the command to the end of its last shard.
+        seconds_to_first_frame: From the start of the command to the first frame detected, if any was.
+        frames_per_second: Of all workers together, from the first frame on.
+        changed: Finished clips whose input has changed since.
+        unreadable: Folders that could not be listed, and why.
+    """
+
+    out: str
+    splits: list[SplitProgress] = field(default_factory=list)
+    shards: int = 0
+    clips: int = 0
+    failed: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+    seconds_to_first_frame: float | None = None
+    frames_per_second: float | None = None
+    changed: tuple[str, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every clip of the data set's plan that this run wanted is done, 1 when some failed."""
+        return 1 if any(split.failed for split in self.splits) or self.unreadable else 0
+
+
+def check(config: JobConfig, inputs: Inputs, overwrite: bool) -> Dataset:
+    """Finds out what is wrong with a job before an hour of looking for clips is spent on it.
+
+    Raises:
+        JobError: If the detector cannot be made here, or OUT is not fit for these inputs and options.
+    """
+    check_engine(config.detector)
+    dataset = Dataset(config.out)
+    if inputs.frames is not None and os.path.isdir(inputs.frames):
+        _expect_apart(inputs.frames, dataset)
+    if not dataset.exists():
+        dataset.expect_empty()
+    elif not overwrite:
+        dataset.check_options(config.result_options())
+    return dataset
+
+
+@contextmanager
+def job(
+    dataset: Dataset, config: JobConfig, inputs: Inputs, discovery: Discovery, overwrite: bool = False
+) -> Iterator[Prepared]:
+    """Plans a job and holds its mark on the data set while the body runs.
+
+    Args:
+        dataset: Checked before.
+        config: What to do.
+        inputs: Which of the clips to take.
+        discovery: What was found.
+        overwrite: Delete an existing data set first.
+
+    Yields:
+        What is to be done.
+
+    Raises:
+        JobError: If nothing is selected, another job is at work, or OUT cannot be written.
+    """
+    wanted = _take(discovery.clips, inputs)
+    mark = running.JobMark(dataset.store)
+    mark.take()
+    try:
+        with _renewed(mark):
+            if overwrite and dataset.exists():
+                dataset.delete()
+            if not dataset.exists():
+                about = {"source": inputs.source, "versions": versions()}
+                dataset.create(config.result_options(), config.options_hash(), about)
+            dataset.store.sweep()
+            revision = _plan(dataset, config, inputs, discovery, wanted)
+            yield Prepared(mark.job_id, discovery, revision, revision.plan.by_shard())
+    finally:
+        mark.release()
+
+
+def discover(inputs: Inputs, on_progress: Callable[[DiscoveryCounts], None] | None = None) -> Discovery:
+    """Finds the clips that inputs speak of.
+
+    Raises:
+        JobError: If there is none, or the inputs cannot be read.
+    """
+    if (inputs.frames is None) == (inputs.manifest is None):
+        raise JobError("give either FRAMES, a folder of clips, or --manifest FILE, not both and not neither")
+    if inputs.frames is not None:
+        if inputs.split_from not in ("folder", "none"):
+            raise JobError(f"--split-from must be 'folder' or 'none', found {inputs.split_from!r}")
+        return discover_tree(
+            inputs.frames,
+            split_from="none" if inputs.split_from == "none" else "folder",
+            on_progress=on_progress,
+        )
+    path = inputs.source
+    read = read_parquet_manifest if path.lower().endswith(".parquet") else read_csv_manifest
+    return clips_from_rows(
+        read(path),
+        base=os.path.dirname(path),
+        source=path,
+        allow_outside=inputs.allow_outside,
+        on_progress=on_progress,
+    )
+
+
+def sum_up(dataset: Dataset, prepared: Prepared, receipts: list[Receipt], began: float) -> Summary:
+    """Sums the receipts of a run and counts how the data set stands.
+
+    Args:
+        dataset: After the run.
+        prepared: What the run set out to do.
+        receipts: Of the shards it made.
+        began: Unix time at which the command started.
+    """
+    plan = dataset.plan()
+    failed = Counter(dataset.failures(plan)["split"].to_pylist())
+    summary = Summary(
+        out=dataset.store.location,
+        splits=count_splits(plan, dataset.done(), failed),
+        shards=len(receipts),
+        clips=sum(receipt.clips for receipt in receipts),
+        failed=sum(receipt.failed for receipt in receipts),
+        frames=sum(receipt.frames for receipt in receipts),
+        seconds=time.time() - began,
+        changed=prepared.revision.changed,
+        unreadable=prepared.discovery.unreadable,
+    )
+    first = min((receipt.first_frame_at for receipt in receipts if receipt.first_frame_at), default=None)
+    if first is not None:
+        summary.seconds_to_first_frame = first - began
+        summary.frames_per_second = summary.frames / max(time.time() - first, 1e-9)
+    return summary
+
+
+def _plan(
+    dataset: Dataset, config: JobConfig, inputs: Inputs, discovery: Discovery, wanted: tuple[Clip, ...]
+) -> Revision:
+    plan = dataset.plan()
+    done = dataset.done()
+    retry = set(dataset.failures(plan)["clip_id"].to_pylist()) if config.retry_failed else set()
+    wanted += _vanished(plan, done, discovery, inputs)
+    revision = revise(plan, wanted, done.keys(), retry, config.workers or usable_cores())
+    if revision.plan != plan:
+        dataset.write_plan(revision.plan)
+    return revision
+
+
+def _vanished(plan: Plan, done: dict[int, str], discovery: Discovery, inputs: Inputs) -> tuple[Clip, ...]:
+    """Clips that wait in the plan and were not found this time: extracted from where they were, or failed."""
+    found = {clip.clip_id for clip in discovery.clips}
+    waiting = [
+        clip
+        for clip, shard in zip(plan.clips, plan.shards, strict=True)
+        if shard not in done and clip.clip_id not in found
+    ]
+    if not waiting:
+        return ()
+    try:
+        return _take(tuple(waiting), inputs)
+    except JobError:  # none of them is selected
+        return ()
+
+
+def _take(clips: tuple[Clip, ...], inputs: Inputs) -> tuple[Clip, ...]:
+    return select(
+        clips,
+        include=inputs.include,
+        exclude=inputs.exclude,
+        splits=inputs.splits,
+        max_clips_per_split=inputs.max_clips_per_split,
+    )
+
+
+def _expect_apart(folder: str, dataset: Dataset) -> None:
+    """OUT inside FRAMES would be found as an input of the next run."""
+    if dataset.store.is_local:
+        frames, out = os.path.realpath(folder), os.path.realpath(dataset.store.root)
+        if os.path.commonpath([frames, out]) == frames:
+            raise JobError(f"OUT {out} lies inside FRAMES {frames}: choose a folder outside of it")
+
+
+@contextmanager
+def _renewed(mark: running.JobMark) -> Iterator[None]:
+    """Renews the job's mark while the body runs."""
+    stop = threading.Event()
+
+    def renew() -> None:
+        while not stop.wait(_RENEW_S):
+            try:
+                mark.check()
+                mark.renew()
+            except JobError:
+                # Lost, or the disk is full: the workers find out at their next commit.
+                continue
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

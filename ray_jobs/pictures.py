@@ -1,0 +1,108 @@
+"""``landmarks draw``: frames of a clip with their landmarks, as PNG files."""
+
+import os
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from extraction.clips import Clip, from_uri
+from extraction.draw import draw, frame_landmarks
+from extraction.errors import ClipError, JobError
+from extraction.frames import FrameOptions, open_frames
+from extraction.landmarks import ClipLandmarks
+from extraction.sources import find_clip
+from storage.dataset import Dataset
+from storage.rows import decode
+
+
+def draw_clip(out: str, clip_id: str, frames: str | None, positions: Sequence[int], to: str) -> list[str]:
+    """Draws landmarks over frames of a clip.
+
+    Args:
+        out: The data set.
+        clip_id: Which clip.
+        frames: The folder of clips; None where the input lies where it was read.
+        positions: Positions of frames in the clip; empty for the one with the most parts found.
+        to: Folder for the pictures, made where it is missing.
+
+    Returns:
+        Paths of the pictures.
+
+    Raises:
+        JobError: If the clip, its frames or a position are not there, or cannot be read or written.
+    """
+    table = Dataset.open(out).read_clip(clip_id)
+    pieces = [decode(table, index) for index in range(table.num_rows)]
+    total = sum(map(len, pieces))
+    if wrong := [position for position in positions if not 0 <= position < total]:
+        raise JobError(f"{clip_id!r}: it has frames 0 to {total - 1}, found --frame {wrong[0]}")
+    wanted = set(positions) or {_fullest(pieces)}
+    clip = _input(table["uri"][0].as_py(), clip_id, frames)
+    os.makedirs(to, exist_ok=True)
+    paths = []
+    for position, image in _read(clip, wanted).items():
+        piece = next(p for p in reversed(pieces) if p.first_frame <= position)
+        picture = draw(
+            image,
+            frame_landmarks(piece, position - piece.first_frame),
+            caption=f"{clip_id}  frame {position}",
+        )
+        paths.append(os.path.join(to, f"{_file_name(clip_id)}-{position:06d}.png"))
+        write_png(paths[-1], picture)
+    return paths
+
+
+def write_png(path: str, picture: NDArray[np.uint8]) -> None:
+    """Writes a picture.
+
+    Args:
+        path: Of the file.
+        picture: uint8 (H, W, 3) RGB.
+
+    Raises:
+        JobError: If the file cannot be written.
+    """
+    _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    try:
+        with open(path, "wb") as file:
+            file.write(data.tobytes())
+    except OSError as error:
+        raise JobError(
+            f"{path}: cannot be written: {error.strerror}: choose another folder with --to"
+        ) from error
+
+
+def _fullest(pieces: list[ClipLandmarks]) -> int:
+    """Position of the frame in which the most parts were found, the first of equals."""
+    counts = np.concatenate([np.sum([p.present(part) for part in p.parts], axis=0) for p in pieces])
+    return int(counts.argmax())
+
+
+def _input(uri: str, clip_id: str, frames: str | None) -> Clip:
+    if frames is not None:
+        return find_clip(frames, clip_id)
+    kind = "video" if os.path.isfile(from_uri(uri)) else "frames"
+    return Clip(clip_id, uri, "video" if kind == "video" else "frames")
+
+
+def _read(clip: Clip, positions: set[int]) -> dict[int, NDArray[np.uint8]]:
+    """The pixels of some frames, in order; the others are decoded and let go."""
+    found: dict[int, NDArray[np.uint8]] = {}
+    try:
+        for frame in open_frames(clip, FrameOptions()).frames:
+            if frame.index in positions:
+                if frame.image is None:
+                    raise JobError(f"{clip.clip_id!r}: frame {frame.index} cannot be read: {frame.error}")
+                found[frame.index] = frame.image
+            if len(found) == len(positions):
+                break
+    except ClipError as error:
+        raise JobError(f"{error}; if the frames lie elsewhere now, say where with --frames FRAMES") from error
+    return found
+
+
+def _file_name(clip_id: str) -> str:
+    """A clip id as one harmless file name."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in clip_id)[:150]

@@ -1,0 +1,30 @@
+"""Reading a manifest of clips from Parquet."""
+
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from extraction.errors import JobError
+
+
+def read_parquet_manifest(path: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+    """Reads the rows of a Parquet manifest.
+
+    Args:
+        path: A local file.
+
+    Yields:
+        The row's number from 1, and its values by column name.
+
+    Raises:
+        JobError: If the file cannot be read as Parquet.
+    """
+    number = 0
+    try:
+        for batch in pq.ParquetFile(path).iter_batches():
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+    except (OSError, pa.ArrowException) as error:
+        raise JobError(f"{path}: expected a Parquet manifest with clip_id and uri: {error}") from error

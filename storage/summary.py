@@ -1,0 +1,179 @@
+"""What stands in a data set, counted: progress, and detection rates by split and by clip."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from extraction.landmarks import ClipLandmarks, FrameStatus
+from storage import running
+from storage.dataset import NO_SPLIT, Dataset
+from storage.plan import Plan, weight
+from storage.schema import num_points
+
+
+@dataclass(slots=True)
+class SplitProgress:
+    """Counts of one split. Frames are as planned: exact for folders, what the container claims for videos."""
+
+    split: str
+    clips: int = 0
+    done: int = 0
+    failed: int = 0
+    to_do: int = 0
+    frames: int = 0
+    frames_to_do: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a data set is.
+
+    Attributes:
+        splits: Counts by split.
+        job: The job at work on it: host, pid, started; None where there is none.
+        workers: What each of its workers does.
+        frames_per_second: Of all workers together, in their present shards; None where unknown.
+        seconds_left: At that rate; None where unknown.
+    """
+
+    splits: tuple[SplitProgress, ...]
+    job: dict[str, Any] | None
+    workers: tuple[running.WorkerStatus, ...]
+    frames_per_second: float | None
+    seconds_left: float | None
+
+
+def progress(dataset: Dataset) -> Progress:
+    """Counts clips done, failed and to do; works while a job runs and after."""
+    plan = dataset.plan()
+    job = running.running_job(dataset.store)
+    workers = tuple(running.reports(dataset.store)) if job else ()
+    done = dataset.done()
+    splits = count_splits(plan, done, Counter(dataset.failures(plan)["split"].to_pylist()))
+    active = [worker for worker in workers if worker.shard not in done]
+    rate = sum(w.frames / (time.time() - w.shard_started) for w in active if time.time() > w.shard_started)
+    left = sum(split.frames_to_do for split in splits) - sum(worker.frames for worker in active)
+    return Progress(
+        splits=tuple(splits),
+        job=job,
+        workers=tuple(active),
+        frames_per_second=rate or None,
+        seconds_left=max(left, 0) / rate if rate else None,
+    )
+
+
+def count_splits(plan: Plan, done: dict[int, str], failed: Counter[str | None]) -> list[SplitProgress]:
+    """Counts the clips of a plan by split.
+
+    Args:
+        plan: All clips with their shards.
+        done: Shards that stand.
+        failed: Failed clips by split.
+    """
+    splits: dict[str, SplitProgress] = {}
+    for clip, shard in zip(plan.clips, plan.shards, strict=True):
+        split = splits.setdefault(clip.split or NO_SPLIT, SplitProgress(clip.split or NO_SPLIT))
+        split.clips += 1
+        split.frames += weight(clip)
+        if shard not in done:
+            split.to_do += 1
+            split.frames_to_do += weight(clip)
+    for name, split in splits.items():
+        split.failed = failed[None if name == NO_SPLIT else name]
+        split.done = split.clips - split.to_do - split.failed
+    return sorted(splits.values(), key=lambda split: split.split)
+
+
+@dataclass(slots=True)
+class Detection:
+    """What was found in a set of clips.
+
+    Attributes:
+        name: Of the split or clip.
+        clips: Clips.
+        frames: Frame positions.
+        ok: Frames with somebody found.
+        nobody: Frames that were read, with nobody found.
+        unreadable: Frames that could not be read.
+        present: Part name to the number of frames it was found in.
+        retried: Clips that took more than one attempt.
+        extract_ms: Time their extraction took, summed over workers.
+    """
+
+    name: str
+    clips: int = 0
+    frames: int = 0
+    ok: int = 0
+    nobody: int = 0
+    unreadable: int = 0
+    present: Counter[str] = field(default_factory=Counter)
+    retried: int = 0
+    extract_ms: float = 0.0
+
+    def rate(self, part: str) -> float:
+        """Share of readable frames in which a part was found."""
+        readable = self.frames - self.unreadable
+        return self.present[part] / readable if readable else 0.0
+
+
+def detections(dataset: Dataset, by_clip: bool = False) -> list[Detection]:
+    """Counts what was found by split, or by clip; reads masks only, never coordinates."""
+    groups: dict[str, Detection] = {}
+    for batch, part_names in _mask_batches(dataset):
+        keys = batch.column("clip_id" if by_clip else "split").to_pylist()
+        status = _counts_by_row(batch, "frame_status", len(FrameStatus))
+        present = {part: _counts_by_row(batch, f"{part}_present", 2)[:, 1] for part in part_names}
+        for row, key in enumerate(keys):
+            group = groups.setdefault(key, Detection(key))
+            is_first = batch.column("first_frame")[row].as_py() == 0
+            group.clips += is_first
+            group.retried += is_first and batch.column("attempts")[row].as_py() > 1
+            group.frames += int(status[row].sum())
+            group.ok += int(status[row, FrameStatus.OK])
+            group.nobody += int(status[row, FrameStatus.NOBODY])
+            group.unreadable += int(status[row, FrameStatus.UNREADABLE])
+            group.extract_ms += batch.column("extract_ms")[row].as_py() if is_first else 0
+            group.present.update({part: int(counts[row]) for part, counts in present.items()})
+    return sorted(groups.values(), key=lambda group: group.name)
+
+
+def _mask_batches(dataset: Dataset) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
+    clips = dataset.clips()
+    parts = list(num_points(clips.schema))
+    columns = ["clip_id", "split", "first_frame", "attempts", "extract_ms", "frame_status"]
+    columns += [f"{part}_present" for part in parts]
+    if not parts:
+        return
+    for batch in clips.to_batches(columns=columns, batch_size=1024):
+        yield batch, parts
+
+
+def _counts_by_row(batch: pa.RecordBatch, name: str, num_values: int) -> NDArray[np.int64]:
+    """How often each value 0 .. num_values-1 occurs in each row's list: int64 (rows, num_values)."""
+    column = batch.column(name)
+    values = column.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
+    lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+    rows = np.repeat(np.arange(len(column)), lengths)
+    return np.bincount(rows * num_values + values, minlength=len(column) * num_values).reshape(-1, num_values)
+
+
+def missing_stretches(landmarks: ClipLandmarks, part: str) -> list[tuple[int, int]]:
+    """Runs of frames in which a part was not found.
+
+    Args:
+        landmarks: Of a clip.
+        part: Which part.
+
+    Returns:
+        First and last position of each run, counted from the clip's first frame.
+    """
+    absent = np.concatenate([[False], ~landmarks.present(part), [False]]).astype(np.int8)
+    starts = np.flatnonzero(np.diff(absent) == 1) + landmarks.first_frame
+    ends = np.flatnonzero(np.diff(absent) == -1) - 1 + landmarks.first_frame
+    return [(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
