@@ -8,7 +8,8 @@ from extraction.clips import Clip, printable
 from extraction.errors import JobError
 from extraction.sources.frame_folder import natural_order
 
-# Enough to hide a network file system's 0.2 to 5 ms; used only as far as there is waiting to hide.
+# At 5 ms a folder 16 to 64 threads were equally fast, 10 times one (benchmarks/discovery.py). Only as
+# many run as there is waiting to hide.
 DEFAULT_NUM_THREADS = 32
 _PROGRESS_EVERY_S = 0.3
 

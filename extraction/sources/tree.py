@@ -129,11 +129,12 @@ def _visit(place: _Place) -> tuple[_Visit, Sequence[_Place]]:
 def _places_below(place: _Place, folder: FrameFolder, identity: tuple[int, int]) -> list[_Place]:
     # train/1 is the clip "1" of its split, not a clip "train".
     stands_for_parent = lone_level(folder) if place.relative not in SPLIT_FOLDERS else None
+    own_name = place.relative or place.clip_name
     return [
         _Place(
             path=os.path.join(place.path, name),
             relative=place.prefix + name,
-            clip_name=place.clip_name if name == stands_for_parent else place.prefix + name,
+            clip_name=own_name if name == stands_for_parent else place.prefix + name,
             ancestors=(*place.ancestors, identity),
         )
         for name in folder.subfolders

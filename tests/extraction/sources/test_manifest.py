@@ -103,7 +103,7 @@ def test_rows_with_types_as_parquet_has_them(tmp_path: Path) -> None:
     (clip,) = clips_from_rows(rows, base=str(tmp_path), source="t.parquet", numbered_by="row").clips
     assert (clip.clip_id, clip.signer, clip.fps, clip.text) == ("7", "3", 12.5, None)
     for cells in ({"signer": 3.0}, {"text": b"x"}, {"fps": True}, {"gloss": True}):
-        with pytest.raises(JobError, match="t.parquet, row 1: "):
+        with pytest.raises(JobError, match=r"t\.parquet, row 1: "):
             clips_from_rows(
                 [(1, {"clip_id": "a", "uri": "b", **cells})],
                 base=str(tmp_path),
