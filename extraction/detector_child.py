@@ -12,76 +12,18 @@ import threading
 import time
 import traceback
 import types
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import cv2
 
 from extraction.clips import Clip
-from extraction.detectors import Detector, DetectorInfo, DetectorOptions, create_detector
+from extraction.detectors import Detector, create_detector
 from extraction.errors import ClipError, JobError
-from extraction.extract import ClipExtraction, StageTimes
-from extraction.frames import FrameOptions
-from extraction.landmarks import ClipLandmarks
+from extraction.extract import ClipExtraction
+from extraction.messages import Broken, Done, Failed, NotReady, Progress, Ready, Setup
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _HEARTBEAT_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """First message to the child: what it is to be."""
-
-    detector: DetectorOptions
-    frames: FrameOptions
-    max_frames_per_piece: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The detector stands."""
-
-    info: DetectorInfo
-
-
-@dataclass(frozen=True, slots=True)
-class NotReady:
-    """The detector cannot be made on this machine, however often it is tried."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Sign of life: frames of the current clip done so far."""
-
-    num_frames: int
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The clip is complete; its pieces came before."""
-
-    num_frames: int
-    fingerprint: str
-    times: StageTimes
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The clip failed and would fail again."""
-
-    error: ClipError
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """The detector raised: its state is not to be trusted, the child ends after this message."""
-
-    text: str
-
-
-Message = Ready | NotReady | Progress | ClipLandmarks | Done | Failed | Broken
 
 
 def main() -> None:
@@ -153,6 +95,6 @@ def _die_with_parent() -> None:
 
 
 def _do_without_pyplot() -> None:
-    """Spares the child most of a second: MediaPipe's drawing helpers import pyplot, and nothing here draws."""
+    """Spares the child most of a second: MediaPipe's drawing helpers import pyplot, nothing here draws."""
     for name in ("matplotlib", "matplotlib.pyplot"):
         sys.modules.setdefault(name, types.ModuleType(name))

@@ -11,21 +11,7 @@ from extraction.detectors import Detector
 from extraction.errors import ClipError
 from extraction.frames import Frame, FrameOptions, open_frames
 from extraction.landmarks import ClipLandmarks, FrameLandmarks, FrameStatus, stack_frames
-
-
-@dataclass(slots=True)
-class StageTimes:
-    """Where the time of one clip went, in milliseconds of wall time.
-
-    Attributes:
-        extract_ms: From opening the clip to its last landmark.
-        decode_ms: Reading and decoding frames.
-        detect_ms: In the detector, conversion to arrays included.
-    """
-
-    extract_ms: float = 0.0
-    decode_ms: float = 0.0
-    detect_ms: float = 0.0
+from extraction.messages import StageTimes
 
 
 class ClipExtraction:

@@ -4,18 +4,21 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from extraction.clips import Clip, printable
-from extraction.errors import ClipError
-from extraction.images import UnreadableFrame, decode_image, read_image
+from extraction.errors import ClipError, JobError
 from extraction.sources.frame_folder import read_frame_folder
 from extraction.sources.video_file import claimed_num_frames, fingerprint_video
-from extraction.videos import Picture, open_video
 
-__all__ = ["Frame", "FrameOptions", "FrameStream", "UnreadableFrame", "decode_image", "open_frames"]
+# OpenCV and FFmpeg are loaded when a clip is opened: who only plans a job does not wait for them.
+if TYPE_CHECKING:
+    from extraction.videos import Picture
+
+__all__ = ["Frame", "FrameOptions", "FrameStream", "open_frames"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class FrameOptions:
         default_fps: Frames per second where neither the clip nor its container says so.
 
     Raises:
-        ValueError: If a number is out of range.
+        JobError: If a number is out of range.
     """
 
     max_pixels: int = 50_000_000
@@ -35,9 +38,9 @@ class FrameOptions:
 
     def __post_init__(self) -> None:
         if self.max_pixels < 1:
-            raise ValueError(f"max_pixels must be 1 or more, found {self.max_pixels}")
+            raise JobError(f"max_pixels must be 1 or more, found {self.max_pixels}")
         if not 0 < self.default_fps < float("inf"):
-            raise ValueError(f"default_fps must be above 0 and finite, found {self.default_fps}")
+            raise JobError(f"default_fps must be above 0 and finite, found {self.default_fps}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +122,20 @@ def _open_folder(clip: Clip, options: FrameOptions) -> FrameStream:
 
 
 def _folder_frames(path: str, names: tuple[str, ...], fps: float, max_pixels: int) -> Iterator[Frame]:
+    from extraction.images import UnreadableFrame, read_image
+
     for index, name in enumerate(names):
-        yield _folder_frame(os.path.join(path, name), index, index * 1000 / fps, max_pixels)
-
-
-def _folder_frame(path: str, index: int, timestamp_ms: float, max_pixels: int) -> Frame:
-    name = printable(os.path.basename(path))
-    try:
-        return Frame(index, name, timestamp_ms, read_image(path, max_pixels), None)
-    except UnreadableFrame as error:
-        return Frame(index, name, timestamp_ms, None, str(error))
+        image, reason = None, None
+        try:
+            image = read_image(os.path.join(path, name), max_pixels)
+        except UnreadableFrame as error:
+            reason = str(error)
+        yield Frame(index, printable(name), index * 1000 / fps, image, reason)
 
 
 def _open_video(clip: Clip, options: FrameOptions) -> FrameStream:
+    from extraction.videos import open_video
+
     video = open_video(clip, options.max_pixels)
     first = next(video.pictures, None)
     if first is None:
@@ -144,6 +148,6 @@ def _open_video(clip: Clip, options: FrameOptions) -> FrameStream:
     )
 
 
-def _video_frames(pictures: Iterator[Picture]) -> Iterator[Frame]:
+def _video_frames(pictures: "Iterator[Picture]") -> Iterator[Frame]:
     for index, (timestamp_ms, image, error) in enumerate(pictures):
         yield Frame(index, str(index), timestamp_ms, image, error)

@@ -19,14 +19,14 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import IO
 
-from extraction import detector_child as child
+from extraction import messages
 from extraction.clips import Clip
 from extraction.detectors import DetectorInfo, DetectorOptions
 from extraction.errors import ClipError, DetectorLostError, JobError
-from extraction.extract import StageTimes
 from extraction.frames import FrameOptions
 from extraction.gl import worker_environment
 from extraction.landmarks import ClipLandmarks
+from extraction.messages import StageTimes
 
 _STDERR_LINES = 40
 _SPOOL_BYTES = 256 << 20
@@ -54,7 +54,7 @@ class Pieces:
     """The pieces of one clip in order, kept as bytes, on disk beyond 256 MiB: a long video fits."""
 
     def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115
         self._lengths: list[int] = []
 
     def append(self, pickled: bytes) -> None:
@@ -112,7 +112,7 @@ class DetectorProcess:
         policy: Policy | None = None,
         max_frames_per_piece: int = 10_000,
     ) -> None:
-        self._setup = child.Setup(detector, frames or FrameOptions(), max_frames_per_piece)
+        self._setup = messages.Setup(detector, frames or FrameOptions(), max_frames_per_piece)
         self._policy = policy or Policy()
         self._child: _Child | None = None
 
@@ -191,7 +191,7 @@ class DetectorProcess:
 class _Child:
     """One child process and the parent's end of its socket."""
 
-    def __init__(self, setup: child.Setup) -> None:
+    def __init__(self, setup: messages.Setup) -> None:
         self._started = time.monotonic()
         ours, theirs = socket.socketpair()
         with theirs:
@@ -213,7 +213,7 @@ class _Child:
         self._reader = threading.Thread(target=self._read_output, daemon=True)
         self._reader.start()
         self._info: DetectorInfo | None = None
-        self._setup: child.Setup | None = setup
+        self._setup: messages.Setup | None = setup
 
     def wait_ready(self, timeout_s: float) -> DetectorInfo:
         if self._info is None:
@@ -222,9 +222,9 @@ class _Child:
                 self._setup = None
             left_s = self._started + timeout_s - time.monotonic()
             message = self._receive(max(left_s, 0.0), f"the detector did not stand after {timeout_s:g} s")[0]
-            if isinstance(message, child.NotReady):
+            if isinstance(message, messages.NotReady):
                 raise JobError(message.text)
-            if not isinstance(message, child.Ready):
+            if not isinstance(message, messages.Ready):
                 raise DetectorLostError(
                     "protocol", f"expected the detector to stand, found {type(message).__name__}"
                 )
@@ -235,22 +235,22 @@ class _Child:
 
     def extract(
         self, clip: Clip, timeout_s: float, on_progress: Callable[[int], None] | None
-    ) -> tuple[Pieces, child.Done]:
+    ) -> tuple[Pieces, messages.Done]:
         self._send(clip)
         pieces = Pieces()
         while True:
             message, data = self._receive(timeout_s, f"no frame was finished for {timeout_s:g} s")
             match message:
-                case child.Progress():
+                case messages.Progress():
                     if on_progress:
                         on_progress(message.num_frames)
                 case ClipLandmarks():
                     pieces.append(data)
-                case child.Done():
+                case messages.Done():
                     return pieces, message
-                case child.Failed():
+                case messages.Failed():
                     raise message.error
-                case child.Broken():
+                case messages.Broken():
                     raise DetectorLostError("exception", message.text)
                 case _:
                     raise DetectorLostError(

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -19,8 +18,7 @@ from extraction.supervisor import Policy
 from ray_jobs import views
 from ray_jobs.config import JobConfig
 from ray_jobs.job import Inputs
-
-_BEGAN = time.time()
+from storage.running import process_began
 
 app = typer.Typer(
     name="landmarks",
@@ -138,7 +136,9 @@ def extract(
     )
     from ray_jobs.run import run  # here, so that the other commands do not wait for Ray
 
-    summary = run(config, inputs, overwrite, _BEGAN, Console(stderr=as_json, soft_wrap=True, highlight=False))
+    summary = run(
+        config, inputs, overwrite, process_began(), Console(stderr=as_json, soft_wrap=True, highlight=False)
+    )
     if as_json:
         _print_json({**asdict(summary), "exit_code": summary.exit_code})
     return summary.exit_code

@@ -44,16 +44,14 @@ class JobConfig:
 
     def __post_init__(self) -> None:
         at_least_one = {
-            "--workers": self.workers or 1 if self.workers is None else self.workers,
+            "--workers": 1 if self.workers is None else self.workers,
             "--max-attempts": self.policy.max_attempts,
             "--max-frames-per-row": self.max_frames_per_row,
-            "--max-pixels": self.frames.max_pixels,
         }
         for name, value in at_least_one.items():
             if value < 1:
                 raise JobError(f"{name} must be 1 or more, found {value}")
         above_zero = {
-            "--fps": self.frames.default_fps,
             "--frame-timeout": self.policy.frame_timeout_s,
             "--start-timeout": self.policy.start_timeout_s,
         }

@@ -7,7 +7,6 @@ portrait that matplotlib ships.
 import argparse
 import os
 import sys
-import time
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,6 +19,7 @@ from ray_jobs.job import Inputs
 from ray_jobs.pictures import draw_clip
 from storage import summary
 from storage.dataset import Dataset
+from storage.running import process_began
 
 _FOLDER = "demo-out"
 
@@ -43,20 +43,21 @@ def main() -> int:
 def _demo(frames: str | None, out: str | None, console: Console) -> int:
     from ray_jobs.run import run
 
-    began = time.time()
     own = frames is not None
     if frames is None:
         frames = os.path.join(_FOLDER, "frames")
         make_demo_clips(frames)
     out = os.path.abspath(out or ("out" if own else os.path.join(_FOLDER, "landmarks")))
     # The demo's own clips are done anew each time; a folder of your own goes on where it stopped.
-    result = run(JobConfig(out), Inputs(frames), overwrite=not own, began=began, console=console)
+    result = run(JobConfig(out), Inputs(frames), overwrite=not own, began=process_began(), console=console)
     found = summary.detections(Dataset.open(out))
     views.view(out, None, detailed=False, as_json=False)
     console.print(f"Parquet:  {escape(out)}/clips")
     if found:
         console.print(f"picture:  {escape(_picture(out))}")
-    rate = f"{result.frames_per_second:.1f} frames/s" if result.frames_per_second else "nothing was left to do"
+    rate = (
+        f"{result.frames_per_second:.1f} frames/s" if result.frames_per_second else "nothing was left to do"
+    )
     console.print(
         f"total:    {sum(d.clips for d in found):,} clips, {sum(d.frames for d in found):,} frames; {rate}"
     )

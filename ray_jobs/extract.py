@@ -1,19 +1,19 @@
 """The job: shards that are to be made, through a pool of workers, to receipts."""
 
+import importlib
 import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import ray
-import ray.data
-from ray.data import ActorPoolStrategy, DataContext
 
 from extraction.errors import JobError
 from ray_jobs.config import JobConfig, usable_cores
+from ray_jobs.lean_ray import without_driver_log, without_helper_actors, without_monitors
 from ray_jobs.stages import Receipt, ShardWorker
 
 _OBJECT_STORE_BYTES = 200_000_000
@@ -31,7 +31,8 @@ def make_shards(config: JobConfig, job_id: str, shards: Sequence[int]) -> Iterat
     Raises:
         JobError: If the job has to stop.
     """
-    with _ray(config, len(shards)) as num_workers:
+    with _ray(config) as num_cpus:
+        num_workers = min(config.num_workers(num_cpus), len(shards))
         # One block a shard, so that each is a task of its own; no read operator, which would starve beside
         # a pool that holds every core (ray issue 44687). The workers write: an operator behind a full pool
         # would hold back every shard to the end.
@@ -40,7 +41,7 @@ def make_shards(config: JobConfig, job_id: str, shards: Sequence[int]) -> Iterat
             ShardWorker,
             fn_constructor_kwargs={"config": config, "job_id": job_id},
             # A second task waiting at a busy worker could be the last of the job, with the others idle.
-            compute=ActorPoolStrategy(size=num_workers, max_tasks_in_flight_per_actor=1),
+            compute=ray.data.ActorPoolStrategy(size=num_workers, max_tasks_in_flight_per_actor=1),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=1,
@@ -53,33 +54,44 @@ def make_shards(config: JobConfig, job_id: str, shards: Sequence[int]) -> Iterat
 
 
 @contextmanager
-def _ray(config: JobConfig, num_shards: int) -> Iterator[int]:
-    """Connects to Ray, or starts and stops a quiet local one; yields how many workers to use."""
-    _be_quiet()
-    if config.address:
-        ray.init(address=config.address, log_to_driver=False, logging_level=logging.ERROR)
-        num_cpus = ray.cluster_resources().get("CPU", 1)
-    else:
-        num_cpus = min(config.num_workers(usable_cores()), num_shards)
-        ray.init(
-            num_cpus=int(num_cpus),
-            include_dashboard=config.dashboard,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=_OBJECT_STORE_BYTES,
-        )
-    if threading.current_thread() is threading.main_thread():
-        # ray.init installs a handler of its own; a stopped job is to end like one stopped with Ctrl-C.
-        signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield min(config.num_workers(num_cpus), num_shards)
-    finally:
-        ray.shutdown()
+def _ray(config: JobConfig) -> Iterator[float]:
+    """Connects to Ray, or starts and stops a local one; yields how many cores there are for workers."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray Data takes over a second to load, in which Ray itself mostly waits for its processes.
+    loading = threading.Thread(target=importlib.import_module, args=("ray.data",))
+    loading.start()
+    with ExitStack() as stack:
+        stack.callback(ray.shutdown)
+        with without_driver_log():
+            if config.address:
+                ray.init(address=config.address, log_to_driver=False, logging_level=logging.ERROR)
+            else:
+                with without_monitors():
+                    _start_local(config)
+        loading.join()
+        _be_quiet()
+        if not config.address and not config.dashboard:
+            stack.enter_context(without_helper_actors(ray.cluster_resources()))  # type: ignore[no-untyped-call]
+        if threading.current_thread() is threading.main_thread():
+            # ray.init installs a handler of its own; a stopped job is to end like one stopped with Ctrl-C.
+            signal.signal(signal.SIGTERM, _interrupt)
+        yield float(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+
+
+def _start_local(config: JobConfig) -> None:
+    ray.init(
+        # Never somebody else's cluster that happens to run here.
+        address="local",
+        num_cpus=config.num_workers(usable_cores()),
+        include_dashboard=config.dashboard,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=_OBJECT_STORE_BYTES,
+    )
 
 
 def _be_quiet() -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    context = DataContext.get_current()
+    context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.verbose_progress = False
     context.print_on_execution_start = False

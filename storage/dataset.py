@@ -12,10 +12,10 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from pyarrow import fs
 
@@ -26,6 +26,9 @@ from storage.files import Store
 from storage.plan import Plan
 from storage.schema import FAILURE_SCHEMA, SCHEMA_VERSION, clip_schema
 from storage.shards import NO_SPLIT
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 _CONFIG = "dataset.json"
 _PLAN = "plan.parquet"
@@ -188,7 +191,7 @@ class Dataset:
                 tables.append(table.filter(pa.array(current, pa.bool_())))
         return pa.concat_tables(tables)
 
-    def clips(self, splits: Sequence[str] = ()) -> pads.Dataset:
+    def clips(self, splits: Sequence[str] = ()) -> "pads.Dataset":
         """All clips that are done, as a pyarrow data set with the column ``split`` added from the folders.
 
         Args:
@@ -197,6 +200,8 @@ class Dataset:
         Raises:
             JobError: If a split that was asked for has no clip.
         """
+        import pyarrow.dataset as pads  # here: it loads pandas, which takes half a second
+
         names = self.done().values()
         there = {name.split("/")[1].removeprefix("split=") for name in names}
         if missing := sorted(set(splits) - there):

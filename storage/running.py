@@ -141,6 +141,15 @@ def running_job(store: Store) -> dict[str, Any] | None:
     return mark if mark and _is_alive(mark) else None
 
 
+def process_began() -> float:
+    """Unix time at which this process started."""
+    ticks = _pid_started(os.getpid())
+    if ticks is None:  # no /proc here
+        return time.time()
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
+    return time.time() - age_s
+
+
 def _is_alive(mark: dict[str, Any]) -> bool:
     if mark["host"] == socket.gethostname():
         started = _pid_started(int(mark["pid"]))

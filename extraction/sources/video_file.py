@@ -2,8 +2,6 @@
 
 import os
 
-import av
-
 from extraction.sources.frame_folder import fingerprint
 
 # The demuxers of the extensions we take. Without a list, a text file called x.mp4 could be a
@@ -45,6 +43,8 @@ def claimed_num_frames(path: str) -> int:
         The number of frames, from the duration where none is written; 0 where the header says
         neither or the file cannot be opened: it fails later, as a clip.
     """
+    import av  # here: FFmpeg takes a while to load, and most data sets are frames
+
     try:
         with av.open(os.path.abspath(path), options=_HEADER_ONLY, timeout=_TIMEOUT_S) as container:
             if not container.streams.video:

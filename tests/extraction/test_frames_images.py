@@ -17,7 +17,8 @@ from PIL import Image, PngImagePlugin
 
 from extraction.clips import Clip
 from extraction.errors import ClipError
-from extraction.frames import FrameOptions, UnreadableFrame, decode_image, open_frames
+from extraction.frames import FrameOptions, open_frames
+from extraction.images import UnreadableFrame, decode_image
 
 MAX_PIXELS = FrameOptions().max_pixels
 
@@ -120,7 +121,8 @@ def test_gif_is_refused_by_content(hostile_images: Path) -> None:
 def test_hostile_files_cost_little_memory(hostile_images: Path) -> None:
     code = """
 import pathlib, resource, sys
-from extraction.frames import FrameOptions, UnreadableFrame, decode_image
+from extraction.frames import FrameOptions
+from extraction.images import UnreadableFrame, decode_image
 for file in sorted(pathlib.Path(sys.argv[1]).iterdir()):
     try:
         decode_image(file.read_bytes(), FrameOptions().max_pixels)

@@ -1,0 +1,79 @@
+"""A quiet local Ray without the parts that a job on one machine never uses, so that its first frame comes soon.
+
+On two cores everything before the first frame is bound by the CPU. Ray's autoscaler monitor and log
+monitor, and the two actors that Ray Data starts for dashboard statistics and for sharing an autoscaling
+cluster, take five seconds of it and do nothing for a pool of fixed size on one machine. Ray has no public
+switch for them. What is replaced here is put back afterwards; where a later Ray has other names for it,
+the job runs all the same and only starts later (`tests/ray_jobs/test_lean_ray.py` would notice).
+"""
+
+import functools
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+from unittest.mock import patch
+
+
+@contextmanager
+def without_monitors() -> Iterator[None]:
+    """While ``ray.init`` runs in the body, it starts neither autoscaler monitor nor log monitor."""
+    with ExitStack() as stack:
+        with suppress(ImportError, AttributeError):
+            full = importlib.import_module("ray._private.parameter").RayParams
+            lean = functools.partial(full, no_monitor=True, include_log_monitor=False)
+            stack.enter_context(patch("ray._private.parameter.RayParams", lean))
+        yield
+
+
+@contextmanager
+def without_driver_log() -> Iterator[None]:
+    """While ``ray.init`` runs in the body, this process's part of Ray is told to be silent; all others log.
+
+    Ray Data keeps its workers' constructor arguments in the object store, and Ray warns of that on stderr
+    for every pool with a line that looks like an error and is of no use to anybody who sees it.
+    """
+    name = "ray._private.worker.connect"
+    with ExitStack() as stack:
+        with suppress(ImportError, AttributeError):
+            connect = importlib.import_module("ray._private.worker").connect
+
+            def quiet_connect(*args: Any, **kwargs: Any) -> Any:
+                # By now Ray's other processes run, with an environment of their own.
+                with patch.dict(os.environ, {"RAY_BACKEND_LOG_LEVEL": "fatal"}):
+                    return connect(*args, **kwargs)
+
+            stack.enter_context(patch(name, quiet_connect))
+        yield
+
+
+@contextmanager
+def without_helper_actors(cluster_resources: dict[str, float]) -> Iterator[None]:
+    """While Ray Data runs in the body, it starts neither statistics actor nor autoscaling coordinator.
+
+    Args:
+        cluster_resources: What the one machine has, all of which the job may use.
+    """
+
+    def nothing(*_args: object, **_kwargs: object) -> None:
+        return None
+
+    def coordinator(*_args: object, **_kwargs: object) -> object:
+        # Ray's own, without an actor: it grants what is asked for.
+        fakes = importlib.import_module("ray.data._internal.cluster_autoscaler.fake_autoscaling_coordinator")
+        return fakes.FakeAutoscalingCoordinator(initial_cluster_resources=[cluster_resources])
+
+    statistics = "ray.data._internal.stats._StatsManager"
+    replacements: dict[str, Callable[..., Any]] = {
+        f"{statistics}.update_execution_metrics": nothing,
+        f"{statistics}.update_iteration_metrics": nothing,
+        f"{statistics}.register_dataset_to_stats_actor": nothing,
+        "ray.data._internal.cluster_autoscaler.rate_based_cluster_autoscaler."
+        "DefaultAutoscalingCoordinator": coordinator,
+    }
+    with ExitStack() as stack:
+        for name, replacement in replacements.items():
+            with suppress(ImportError, AttributeError):
+                stack.enter_context(patch(name, replacement))
+        yield
