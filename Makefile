@@ -10,11 +10,12 @@ OUT ?=
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 RUN := .venv/bin
 export UV_NO_PROGRESS := 1
+export FRAMES OUT
 
 .PHONY: demo test lint bench lock clean
 
 demo: .venv/.ready
-	@$(RUN)/python -m ray_jobs.demo $(if $(FRAMES),--frames "$(FRAMES)") $(if $(OUT),--out "$(OUT)")
+	@$(RUN)/python -m ray_jobs.demo $(if $(FRAMES),--frames "$$FRAMES") $(if $(OUT),--out "$$OUT")
 
 test: lint
 	$(RUN)/pytest
@@ -28,10 +29,16 @@ bench: .venv/.ready
 	$(RUN)/python benchmarks/throughput.py
 
 .venv/.ready: requirements.lock pyproject.toml | $(filter .uv/bin/uv,$(UV))
+	@rm -f $@
 	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv
-	VIRTUAL_ENV=$(CURDIR)/.venv $(UV) pip sync --quiet --require-hashes requirements.lock
-	VIRTUAL_ENV=$(CURDIR)/.venv $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	$(UV) pip sync --quiet --python .venv --require-hashes requirements.lock
+	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
+	echo '$(PYTHON)' > $@
+
+# Another PYTHON than the one .venv was made for: make it anew.
+ifneq ($(PYTHON),$(shell cat .venv/.ready 2>/dev/null))
+.PHONY: .venv/.ready
+endif
 
 .uv/bin/uv:
 	python3 -m venv .uv

@@ -14,12 +14,11 @@ import traceback
 import types
 from multiprocessing.connection import Connection
 
-import cv2
-
 from extraction.clips import Clip
 from extraction.detectors import Detector, create_detector
 from extraction.errors import ClipError, JobError
 from extraction.extract import ClipExtraction
+from extraction.gl import missing_library
 from extraction.messages import Broken, Done, Failed, NotReady, Progress, Ready, Setup
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -31,13 +30,11 @@ def main() -> None:
     _die_with_parent()
     connection = Connection(int(sys.argv[1]))
     setup: Setup = connection.recv()
-    cv2.setNumThreads(1)
-    if setup.detector.engine == "holistic":
-        _do_without_pyplot()
     try:
-        detector = create_detector(setup.detector)
-    except JobError as error:
-        connection.send(NotReady(str(error)))
+        detector = _make_detector(setup)
+    except (JobError, ImportError, OSError) as error:
+        # A library that is not there is OSError to ctypes; neither mends itself.
+        connection.send(NotReady(missing_library(error) or str(error)))
         return
     connection.send(Ready(detector.info))
     try:
@@ -49,6 +46,15 @@ def main() -> None:
     except (EOFError, OSError):
         # The parent hung up: nobody waits for an answer any more.
         os._exit(0)
+
+
+def _make_detector(setup: Setup) -> Detector:
+    import cv2  # here, so that a missing system library is told to the parent
+
+    cv2.setNumThreads(1)
+    if setup.detector.engine == "holistic":
+        _do_without_pyplot()
+    return create_detector(setup.detector)
 
 
 def _serve(connection: Connection, detector: Detector, clip: Clip, setup: Setup) -> bool:

@@ -1,4 +1,4 @@
-"""The GL environment of a worker."""
+"""The GL environment of a worker, and the system libraries behind it."""
 
 from collections.abc import Mapping
 
@@ -18,3 +18,24 @@ def worker_environment(delegate: str) -> Mapping[str, str]:
         delegate: ``"cpu"`` or ``"gpu"``.
     """
     return dict(_CPU_ENVIRONMENT) if delegate == "cpu" else {"MALLOC_ARENA_MAX": "2"}
+
+
+_PACKAGES = {"libGL.so.1": "libgl1", "libEGL.so.1": "libegl1", "libGLESv2.so.2": "libgles2"}
+
+
+def missing_library(error: BaseException) -> str | None:
+    """Says which Debian package gives a system library that was not found.
+
+    Args:
+        error: What an import or a detector raised.
+
+    Returns:
+        One sentence for a person; None where the error is of another kind.
+    """
+    for library, package in _PACKAGES.items():
+        if library in str(error):
+            return (
+                f"the system library {library} is missing: apt-get install {package}, or your system's package "
+                "that has it. An environment made by `make` needs none: it holds OpenCV's headless build"
+            )
+    return None

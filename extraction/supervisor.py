@@ -262,6 +262,8 @@ class _Child:
         self.process.wait()
         self._connection.close()
         self._reader.join(timeout=1)
+        if self.process.stdout is not None and not self._reader.is_alive():
+            self.process.stdout.close()
 
     def _send(self, message: object) -> None:
         try:

@@ -14,11 +14,15 @@ from rich.markup import escape
 from extraction.detectors import DetectorOptions
 from extraction.errors import JobError
 from extraction.frames import FrameOptions
+from extraction.gl import missing_library
 from extraction.supervisor import Policy
 from ray_jobs import views
 from ray_jobs.config import JobConfig
 from ray_jobs.job import Inputs
 from storage.running import process_began
+
+# Typer gives this base of BadParameter no public name of its own.
+_UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]  # type: ignore[assignment]
 
 app = typer.Typer(
     name="landmarks",
@@ -46,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(app(arguments, standalone_mode=False) or 0)
     except JobError as error:
         errors.print(f"[red]error:[/red] {escape(str(error))}")
+        return 2
+    except _UsageError as error:
+        errors.print(f"[red]error:[/red] {escape(error.format_message())} (landmarks --help)")
         return 2
     except typer.Exit as done:
         return done.exit_code
@@ -185,18 +192,6 @@ def draw(
     for path in draw_clip(out, clip, frames, frame or [], to):
         print(path)
     return 0
-
-
-def missing_library(error: ImportError) -> str | None:
-    """Which Debian package gives a system library that an import did not find; None for other errors."""
-    packages = {"libGL.so.1": "libgl1", "libEGL.so.1": "libegl1", "libGLESv2.so.2": "libgles2"}
-    for library, package in packages.items():
-        if library in str(error):
-            return (
-                f"the system library {library} is missing: apt-get install {package} (or the package of your "
-                "system that has it), or install the dependencies with `make`, which need no system library"
-            )
-    return None
 
 
 def _print_json(value: Any) -> None:

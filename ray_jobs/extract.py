@@ -64,7 +64,7 @@ def _ray(config: JobConfig) -> Iterator[float]:
         stack.callback(ray.shutdown)
         with without_driver_log():
             if config.address:
-                ray.init(address=config.address, log_to_driver=False, logging_level=logging.ERROR)
+                _connect(config.address)
             else:
                 with without_monitors():
                     _start_local(config)
@@ -76,6 +76,13 @@ def _ray(config: JobConfig) -> Iterator[float]:
             # ray.init installs a handler of its own; a stopped job is to end like one stopped with Ctrl-C.
             signal.signal(signal.SIGTERM, _interrupt)
         yield float(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+
+
+def _connect(address: str) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise JobError(f"--address {address}: cannot connect to a Ray cluster there: {error}") from error
 
 
 def _start_local(config: JobConfig) -> None:

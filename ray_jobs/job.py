@@ -1,6 +1,7 @@
 """One job from its inputs to its summary: discover, plan, make shards, sum up."""
 
 import os
+import socket
 import threading
 import time
 from collections import Counter
@@ -28,6 +29,7 @@ from storage.plan import Plan, Revision, revise
 from storage.summary import SplitProgress, count_splits
 
 _RENEW_S = 10.0
+_CONNECT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +119,11 @@ def check(config: JobConfig, inputs: Inputs, overwrite: bool) -> Dataset:
     """Finds out what is wrong with a job before an hour of looking for clips is spent on it.
 
     Raises:
-        JobError: If the detector cannot be made here, or OUT is not fit for these inputs and options.
+        JobError: If the detector cannot be made here, no cluster answers, or OUT is not fit for these
+            inputs and options.
     """
     check_engine(config.detector)
+    _expect_cluster(config.address)
     dataset = Dataset(config.out)
     if inputs.frames is not None and os.path.isdir(inputs.frames):
         _expect_apart(inputs.frames, dataset)
@@ -267,6 +271,20 @@ def _expect_apart(folder: str, dataset: Dataset) -> None:
         frames, out = os.path.realpath(folder), os.path.realpath(dataset.store.root)
         if os.path.commonpath([frames, out]) == frames:
             raise JobError(f"OUT {out} lies inside FRAMES {frames}: choose a folder outside of it")
+
+
+def _expect_cluster(address: str | None) -> None:
+    """Ray itself would try for minutes to reach a cluster that is not there."""
+    if address is None or "://" in address or address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        raise JobError(
+            f"--address {address}: expected a Ray cluster at host:port, none answers ({error}): start it with "
+            "`ray start --head`, or leave --address out to use this machine"
+        ) from error
 
 
 @contextmanager

@@ -41,11 +41,25 @@ def without_driver_log() -> Iterator[None]:
 
             def quiet_connect(*args: Any, **kwargs: Any) -> Any:
                 # By now Ray's other processes run, with an environment of their own.
-                with patch.dict(os.environ, {"RAY_BACKEND_LOG_LEVEL": "fatal"}):
+                with patch.dict(os.environ, {"RAY_BACKEND_LOG_LEVEL": "fatal"}), _stderr_closed():
                     return connect(*args, **kwargs)
 
             stack.enter_context(patch(name, quiet_connect))
         yield
+
+
+@contextmanager
+def _stderr_closed() -> Iterator[None]:
+    """Ray's native code announces even the wish to be silent."""
+    stderr = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 @contextmanager

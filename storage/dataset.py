@@ -22,8 +22,9 @@ from pyarrow import fs
 from extraction.clips import Clip
 from extraction.errors import JobError
 from storage import plan as plans
-from storage.files import Store
+from storage.files import Store, is_temporary
 from storage.plan import Plan
+from storage.running import FOLDER
 from storage.schema import FAILURE_SCHEMA, SCHEMA_VERSION, clip_schema
 from storage.shards import NO_SPLIT
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 _CONFIG = "dataset.json"
 _PLAN = "plan.parquet"
-_OURS = ("clips", "failures", "_running", _CONFIG, _PLAN)
 _SHARD = re.compile(r"clips/split=[^/]+/shard-(\d{6,})\.parquet")
 _FAILURES = re.compile(r"failures/shard-(\d{6,})\.parquet")
 _PLAN_ROWS_PER_GROUP = 4096
@@ -80,6 +80,8 @@ class Dataset:
         try:
             config = json.loads(self.store.read(_CONFIG))
             version = int(config["schema_version"])
+            if not isinstance(config["options"], dict):
+                raise TypeError(f"expected options, found {config['options']!r}")
         except (ValueError, KeyError, TypeError) as error:
             raise JobError(
                 f"{self.store.full(_CONFIG)}: damaged: {error}; extract into a new folder"
@@ -101,7 +103,8 @@ class Dataset:
             raise JobError(
                 f"{self.store.location}: expected a folder for the data set, found a file: choose another OUT"
             )
-        foreign = sorted(set(self.store.entries()) - set(_OURS))
+        # Not even a folder named clips is ours before dataset.json stands, and delete() would empty it.
+        foreign = sorted(name for name in self.store.entries() if name != FOLDER and not is_temporary(name))
         if foreign:
             raise JobError(
                 f"{self.store.location}: expected an empty or new folder, found {foreign[0]!r}"
@@ -149,8 +152,14 @@ class Dataset:
 
     def delete(self) -> None:
         """Deletes the data set, nothing else in its folder, the mark that it is one last."""
-        for folder in ("clips", "failures"):
-            self.store.delete_folder(folder)
+        for folder, pattern in (("clips", _SHARD), ("failures", _FAILURES)):
+            names = list(self.store.names(folder))
+            ours = [name for name in names if pattern.fullmatch(name) or is_temporary(name)]
+            if len(ours) == len(names):
+                self.store.delete_folder(folder)
+                continue
+            for name in ours:
+                self.store.delete(name)
         self.store.delete(_PLAN)
         self.store.delete(_CONFIG)
 

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import socket
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import IO
 import pyarrow as pa
 from pyarrow import fs
 
+from extraction.clips import printable
 from extraction.errors import JobError
 
 
@@ -21,7 +23,7 @@ class Store:
         location: A local path, or a URI that pyarrow's file systems know (``s3://bucket/folder``).
 
     Attributes:
-        location: The same, absolute.
+        location: The same, absolute, as messages show it.
         is_local: Whether it is a folder of this machine's file system.
         filesystem: The pyarrow file system it lies on.
         root: Its path there.
@@ -33,21 +35,34 @@ class Store:
                 self.filesystem, self.root = fs.FileSystem.from_uri(location)
             except (pa.ArrowInvalid, OSError) as error:
                 raise JobError(f"{location}: not a location that can be opened: {error}") from error
-            self.location, self.is_local = location.rstrip("/"), False
+            # Without the query and the user, where an access key may stand: this goes into messages.
+            self.location, self.is_local = f"{location.partition('://')[0]}://{self.root}", False
         else:
             self.filesystem, self.root = (
                 fs.LocalFileSystem(),
                 os.path.abspath(location.removeprefix("file://")),
             )
             self.location, self.is_local = self.root, True
+            if self.root != printable(self.root):
+                raise JobError(f"{self.root!r}: expected a path of valid Unicode: choose another OUT")
 
     def full(self, name: str) -> str:
         """The whole path or URI of a file, for messages."""
         return f"{self.location}/{name}"
 
     def exists(self, name: str) -> bool:
-        """Whether a file or folder stands."""
-        return bool(self.filesystem.get_file_info(self._path(name)).type != fs.FileType.NotFound)
+        """Whether a file or folder stands.
+
+        Raises:
+            JobError: If that cannot be found out: no permission, no connection.
+        """
+        try:
+            return bool(self.filesystem.get_file_info(self._path(name)).type != fs.FileType.NotFound)
+        except OSError as error:
+            raise JobError(
+                f"{self.full(name)}: cannot be reached: {_what(error)}. See to it that it can be read and "
+                "written, then run the same command again"
+            ) from error
 
     def is_file(self, name: str) -> bool:
         """Whether a file, not a folder, stands."""
@@ -55,11 +70,16 @@ class Store:
 
     def entries(self) -> list[str]:
         """Names of the files and folders at the top; none where the store is not there yet."""
+        if self.is_local:
+            return os.listdir(self.root) if os.path.isdir(self.root) else []
         selector = fs.FileSelector(self.root, allow_not_found=True)
         return [info.base_name for info in self.filesystem.get_file_info(selector)]
 
     def names(self, folder: str) -> Iterator[str]:
         """Names of all files below a folder, relative to the store; none where there is no such folder."""
+        if self.is_local:
+            yield from _names_local(self.root, self._path(folder))
+            return
         selector = fs.FileSelector(self._path(folder), recursive=True, allow_not_found=True)
         for info in self.filesystem.get_file_info(selector):
             if info.type == fs.FileType.File:
@@ -92,7 +112,7 @@ class Store:
         Raises:
             JobError: If the store refuses: full, read-only, gone.
         """
-        try:
+        with _explained(self.full(name)):
             if self.is_local:
                 with _create_local(self._path(name), durable) as file:
                     yield file
@@ -101,8 +121,6 @@ class Store:
                 yield sink
                 with self.filesystem.open_output_stream(self._path(name)) as stream:
                     stream.write(sink.getvalue())
-        except OSError as error:
-            raise _explained(error, self.full(name)) from error
 
     def write(self, name: str, data: bytes, durable: bool = True) -> None:
         """Writes a small file whole or not at all; see :meth:`create`."""
@@ -110,24 +128,35 @@ class Store:
             file.write(data)
 
     def delete(self, name: str) -> None:
-        """Deletes a file; no harm where there is none."""
-        with contextlib.suppress(FileNotFoundError):
+        """Deletes a file; no harm where there is none. Refused, it is the error of :meth:`create`."""
+        with _explained(self.full(name)), contextlib.suppress(FileNotFoundError):
             self.filesystem.delete_file(self._path(name))
 
     def delete_folder(self, name: str) -> None:
-        """Deletes a folder and all in it; no harm where there is none."""
-        with contextlib.suppress(FileNotFoundError):
+        """Deletes a folder and all in it; as :meth:`delete`."""
+        with _explained(self.full(name)), contextlib.suppress(FileNotFoundError):
             self.filesystem.delete_dir(self._path(name))
 
     def sweep(self) -> int:
         """Deletes temporary files that a killed process left, and returns how many."""
-        left = [name for name in self.names("") if _is_temporary(name)]
+        left = [name for name in self.names("") if is_temporary(name)]
         for name in left:
             self.delete(name)
         return len(left)
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}" if name else self.root
+
+
+def _names_local(root: str, folder: str) -> Iterator[str]:
+    # Not by pyarrow, which cannot list a folder that somebody else has put a name into that is no UTF-8.
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for place, _, files in os.walk(folder, onerror=refuse):
+        for file in files:
+            yield os.path.join(place, file)[len(root.rstrip("/")) + 1 :]
 
 
 @contextlib.contextmanager
@@ -151,6 +180,7 @@ def _create_local(path: str, durable: bool) -> Iterator[IO[bytes]]:
         raise
 
 
+_TEMPORARY = re.compile(r"\..+\.[^/]+-\d+-[0-9a-f]{8}\.tmp")  # .NAME.HOST-PID-RANDOM.tmp
 _ADVICE = {
     errno.ENOSPC: "free some space on that disk",
     errno.EDQUOT: "free some of your quota there",
@@ -160,18 +190,25 @@ _ADVICE = {
 }
 
 
-def _explained(error: OSError, location: str) -> JobError:
-    what = os.strerror(error.errno) if error.errno else str(error)
-    advice = _ADVICE.get(error.errno or 0, "see to it that it can be written")
-    return JobError(
-        f"{location}: cannot be written: {what}. All shards that stand are whole: {advice}, "
-        "then run the same command again to go on"
-    )
+@contextlib.contextmanager
+def _explained(location: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, "see to it that it can be written")
+        raise JobError(
+            f"{location}: cannot be written: {_what(error)}. All shards that stand are whole: {advice}, "
+            "then run the same command again to go on"
+        ) from error
 
 
-def _is_temporary(name: str) -> bool:
-    base = os.path.basename(name)
-    return base.startswith(".") and base.endswith(".tmp")
+def _what(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a name is that of a file not yet whole, as :meth:`Store.create` gives it."""
+    return bool(_TEMPORARY.fullmatch(os.path.basename(name)))
 
 
 def _sync_folder(folder: str) -> None:

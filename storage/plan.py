@@ -67,8 +67,8 @@ def revise(
 
     A clip in a shard that stands stays there. A clip that waits keeps its shard, with the input as it is
     now; only where a run takes some clips of a waiting shard and not others is that shard dissolved, so
-    that its file can never stand for clips that are not in it. New clips, and failed clips to be tried
-    again, get new shards. Numbers are never used twice.
+    that its file can never stand for clips that are not in it, and where its clips now belong to several
+    splits. New clips, and failed clips to be tried again, get new shards. Numbers are never used twice.
 
     Args:
         plan: As it stands; empty at first.
@@ -98,14 +98,16 @@ def revise(
                     changed.append(clip.clip_id)
             continue
         taken = [wanted.pop(clip.clip_id, None) for clip in members]
-        if all(taken):
+        if not any(taken):
+            kept += [(shard, clip) for clip in members]
+        elif all(taken) and len({now.split for now in taken if now}) == 1:
             kept += [(shard, now) for now in taken if now]
             to_do.add(shard)
         else:
             fresh += [now for now in taken if now]
             postponed += [clip for clip, now in zip(members, taken, strict=True) if not now]
     fresh += wanted.values()
-    next_shard = max(plan.shards, default=-1) + 1
+    next_shard = max([*plan.shards, *done], default=-1) + 1
     for group in _group(fresh, workers):
         kept += [(next_shard, clip) for clip in group]
         to_do.add(next_shard)

@@ -111,7 +111,8 @@ class JobMark:
         """Takes the mark away at the end of the job."""
         with contextlib.suppress(JobError):
             self.check()
-            self._store.delete_folder(FOLDER)
+            self._store.delete(_JOB)
+            self._store.delete_folder(FOLDER)  # refused where a worker's last report comes in between
 
     def _read(self) -> dict[str, Any] | None:
         try:
@@ -151,7 +152,7 @@ def process_began() -> float:
 
 
 def _is_alive(mark: dict[str, Any]) -> bool:
-    if mark["host"] == socket.gethostname():
+    if mark["host"] == socket.gethostname() and mark["pid_started"] is not None:
         started = _pid_started(int(mark["pid"]))
         return started is not None and started == mark["pid_started"]
     return time.time() - float(mark["renewed"]) < _STALE_S

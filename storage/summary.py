@@ -54,8 +54,10 @@ def progress(dataset: Dataset) -> Progress:
     plan = dataset.plan()
     job = running.running_job(dataset.store)
     workers = tuple(running.reports(dataset.store)) if job else ()
+    # In this order: of a shard that is finished in between, no failure is counted before its clips.
+    failed = Counter(dataset.failures(plan)["split"].to_pylist())
     done = dataset.done()
-    splits = count_splits(plan, done, Counter(dataset.failures(plan)["split"].to_pylist()))
+    splits = count_splits(plan, done, failed)
     active = [worker for worker in workers if worker.shard not in done]
     rate = sum(w.frames / (time.time() - w.shard_started) for w in active if time.time() > w.shard_started)
     left = sum(split.frames_to_do for split in splits) - sum(worker.frames for worker in active)

@@ -1,0 +1,238 @@
+"""Real children with the real detector, lost in every way that native code knows."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mediapipe.python.solutions", reason="needs the legacy line of mediapipe (Python < 3.13)")
+
+from bare_loop import assert_same_bits, bare_landmarks
+
+from extraction.clips import Clip
+from extraction.detectors import DetectorOptions
+from extraction.errors import ClipError, JobError
+from extraction.landmarks import FrameStatus
+from extraction.sources import discover_tree
+from extraction.supervisor import DetectorProcess, Extraction, Policy
+from ray_jobs.demo_clips import make_demo_clips
+
+FAULTY = DetectorOptions(engine="faulty_engine:make")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("frames")
+    make_demo_clips(str(folder), num_frames=6)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clips(root: Path) -> dict[str, Clip]:
+    return {clip.clip_id: clip for clip in discover_tree(str(root)).clips}
+
+
+@pytest.fixture(scope="module")
+def expected(root: Path) -> dict[str, dict[str, np.ndarray]]:
+    return {name: bare_landmarks(root / name) for name in ("train/zoom", "dev/pan")}
+
+
+def only(extraction: Extraction):
+    (piece,) = extraction.pieces
+    return piece
+
+
+def set_faults(monkeypatch: pytest.MonkeyPatch, **faults: str) -> None:
+    monkeypatch.setenv("FAULTS", json.dumps({name.replace("_", "/"): kind for name, kind in faults.items()}))
+
+
+class TestUndisturbed:
+    def test_landmarks_equal_a_fresh_detector_whatever_came_before(self, clips, expected):
+        with DetectorProcess(DetectorOptions()) as detector:
+            for name in ("train/zoom", "dev/pan", "train/zoom"):
+                extraction = detector.extract(clips[name])
+                assert_same_bits(only(extraction), expected[name])
+                assert extraction.attempts == 1
+                assert extraction.fingerprint == clips[name].fingerprint
+                assert extraction.num_frames == 6
+                assert 0 < extraction.times.detect_ms < extraction.times.extract_ms
+
+    def test_one_child_serves_all_clips(self, clips):
+        with DetectorProcess(DetectorOptions()) as detector:
+            detector.extract(clips["train/zoom"])
+            pid = detector.child_pid
+            detector.extract(clips["dev/pan"])
+            assert detector.child_pid == pid
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+    def test_a_long_clip_comes_in_pieces_with_tracking_unbroken(self, clips, expected):
+        with DetectorProcess(DetectorOptions(), max_frames_per_piece=4) as detector:
+            pieces = list(detector.extract(clips["dev/pan"]).pieces)
+        assert [(p.first_frame, len(p)) for p in pieces] == [(0, 4), (4, 2)]
+        whole = np.concatenate([p.parts["pose"] for p in pieces])
+        np.testing.assert_array_equal(whole, expected["dev/pan"]["pose"])
+        assert pieces[1].timestamps_ms.tolist() == [160.0, 200.0]
+
+    def test_progress_is_told_from_the_first_frame_on(self, clips):
+        told: list[int] = []
+        with DetectorProcess(DetectorOptions()) as detector:
+            detector.extract(clips["train/zoom"], told.append)
+        assert told[0] == 1
+
+    def test_arrays_from_the_child_are_read_only(self, clips):
+        with DetectorProcess(DetectorOptions()) as detector:
+            piece = only(detector.extract(clips["train/zoom"]))
+        with pytest.raises(ValueError, match="read-only"):
+            piece.parts["pose"][0, 0, 0] = 0
+
+
+class TestLost:
+    @pytest.mark.parametrize(
+        ("fault", "reason", "text"),
+        [
+            ("segv", "signal", "SIGSEGV"),
+            ("exit", "exit", "exit code 7"),
+            ("raise", "exception", "Graph has errors: a calculator failed"),
+            ("hang", "timeout", "no frame was finished for 2 s"),
+        ],
+    )
+    def test_costs_the_clip_and_no_other(self, fault, reason, text, clips, expected, monkeypatch):
+        set_faults(monkeypatch, train_zoom=fault)
+        with DetectorProcess(FAULTY, policy=Policy(frame_timeout_s=2)) as detector:
+            with pytest.raises(ClipError) as failed:
+                detector.extract(clips["train/zoom"])
+            assert failed.value.reason == reason
+            assert failed.value.attempts == 2
+            assert text in str(failed.value)
+            assert_same_bits(only(detector.extract(clips["dev/pan"])), expected["dev/pan"])
+
+    def test_the_last_lines_of_the_child_travel_with_the_failure(self, clips, monkeypatch):
+        set_faults(monkeypatch, train_zoom="segv")
+        with (
+            DetectorProcess(FAULTY, policy=Policy(max_attempts=1)) as detector,
+            pytest.raises(ClipError, match="about to commit segv"),
+        ):
+            detector.extract(clips["train/zoom"])
+
+    def test_a_clip_that_survives_its_second_attempt_is_as_if_undisturbed(
+        self, clips, expected, monkeypatch, tmp_path
+    ):
+        set_faults(monkeypatch, train_zoom=f"segv-once:{tmp_path}/done")
+        with DetectorProcess(FAULTY) as detector:
+            extraction = detector.extract(clips["train/zoom"])
+        assert extraction.attempts == 2
+        assert_same_bits(only(extraction), expected["train/zoom"])
+
+    def test_a_child_killed_between_clips_costs_no_attempt(self, clips, expected):
+        with DetectorProcess(DetectorOptions()) as detector:
+            detector.extract(clips["train/zoom"])
+            os.kill(detector.child_pid, signal.SIGKILL)
+            time.sleep(0.2)
+            extraction = detector.extract(clips["dev/pan"])
+        assert extraction.attempts == 1
+        assert_same_bits(only(extraction), expected["dev/pan"])
+
+    def test_the_child_dies_with_its_parent_even_in_stuck_native_code(self, root, monkeypatch):
+        set_faults(monkeypatch, train_zoom="hang")
+        code = f"""
+from extraction.detectors import DetectorOptions
+from extraction.sources import discover_tree
+from extraction.supervisor import DetectorProcess
+detector = DetectorProcess(DetectorOptions(engine="faulty_engine:make"))
+detector.start()
+print(detector.child_pid, flush=True)
+detector.extract(discover_tree({str(root)!r}).clips[1])
+"""
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment
+        ) as parent:
+            child_pid = int(parent.stdout.readline())
+            time.sleep(1.5)  # into the hang
+            os.kill(child_pid, 0)
+            parent.kill()
+        deadline = time.monotonic() + 5
+        while is_running(child_pid):
+            assert time.monotonic() < deadline, "the child outlived its parent"
+            time.sleep(0.05)
+
+
+class TestCannotStart:
+    def test_missing_model_is_told_at_once(self):
+        with pytest.raises(JobError, match=r"pose_landmark_heavy\.tflite"):
+            DetectorProcess(DetectorOptions(model_complexity=2)).start()
+
+    def test_unknown_engine(self):
+        with pytest.raises(JobError, match="unknown engine 'holistik'"):
+            DetectorProcess(DetectorOptions(engine="holistik")).start()
+
+    def test_a_detector_that_dies_at_start_is_tried_again_then_stops_the_job(self, monkeypatch):
+        monkeypatch.setenv("STARTUP_FAULT", "exit")
+        with pytest.raises(JobError, match=r"2 tries.*exit code 7") as stopped:
+            DetectorProcess(FAULTY, policy=Policy(max_starts=2)).start()
+        assert "about to commit exit" in str(stopped.value)
+
+    def test_a_detector_that_dies_at_its_first_start_comes_up_at_the_second(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("STARTUP_FAULT", f"segv-once:{tmp_path}/done")
+        with DetectorProcess(FAULTY) as detector:
+            assert detector.start().engine == "holistic"
+
+    def test_a_detector_that_hangs_at_start_is_killed(self, monkeypatch):
+        monkeypatch.setenv("STARTUP_FAULT", "hang")
+        with pytest.raises(JobError, match="did not stand after 1 s"):
+            DetectorProcess(FAULTY, policy=Policy(max_starts=1, start_timeout_s=1)).start()
+
+
+class TestBadClips:
+    """What would fail again is not tried again, and the detector lives on."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def detector(cls):
+        with DetectorProcess(DetectorOptions()) as detector:
+            yield detector
+
+    def test_missing(self, detector, tmp_path):
+        with pytest.raises(ClipError, match="no such folder") as failed:
+            detector.extract(Clip("gone", str(tmp_path / "gone"), "frames"))
+        assert (failed.value.stage, failed.value.reason, failed.value.attempts) == ("open", "missing", 1)
+
+    def test_no_readable_frame(self, detector, tmp_path):
+        (tmp_path / "1.png").write_bytes(b"")
+        with pytest.raises(ClipError, match=r"1\.png: empty") as failed:
+            detector.extract(Clip("empty", str(tmp_path), "frames"))
+        assert failed.value.reason == "no-readable-frame"
+
+    def test_input_that_changed_since_it_was_planned(self, detector, root, clips, tmp_path):
+        shutil.copytree(root / "dev/pan", tmp_path / "pan")
+        clip = Clip("pan", str(tmp_path / "pan"), "frames", fingerprint=clips["dev/pan"].fingerprint)
+        (tmp_path / "pan" / "more.png").write_bytes(b"x")
+        with pytest.raises(ClipError, match="not what was planned") as failed:
+            detector.extract(clip)
+        assert failed.value.reason == "input-changed"
+
+    def test_unreadable_frames_keep_their_place(self, detector, root, tmp_path):
+        shutil.copytree(root / "dev/pan", tmp_path / "pan")
+        names = sorted(os.listdir(tmp_path / "pan"))
+        (tmp_path / "pan" / names[2]).write_bytes(b"<html>404</html>")
+        piece = only(detector.extract(Clip("pan", str(tmp_path / "pan"), "frames")))
+        assert piece.frame_names == tuple(names)
+        assert piece.frame_status.tolist() == [0, 0, FrameStatus.UNREADABLE, 0, 0, 0]
+        assert "not an image" in piece.frame_errors[2]
+        assert np.isnan(piece.parts["pose"][2]).all()
+        assert piece.timestamps_ms.tolist() == [0, 40, 80, 120, 160, 200]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,186 @@
+import itertools
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extraction.clips import Clip
+from extraction.landmarks import ClipLandmarks
+from storage.files import Store
+from storage.rows import Provenance, decode, encode
+from storage.schema import SCHEMA_VERSION, num_points
+from storage.shards import shard_name, write_shard
+
+POINTS = {"pose": 33, "left_hand": 2, "face": 5}
+PROVENANCE = Provenance("holistic", "0.10.21", "0f", "cpu", 2, 30.5, 10.25, 20.125, "host", "f1")
+QUIET_NAN, SIGNALLING_NAN, NAN_WITH_PAYLOAD, MINUS_ZERO, DENORMAL, INFINITY = (
+    0x7FC00000,
+    0x7F800001,
+    0xFFC12345,
+    0x80000000,
+    0x00000001,
+    0x7F800000,
+)
+SPECIAL = np.array(
+    [QUIET_NAN, SIGNALLING_NAN, NAN_WITH_PAYLOAD, MINUS_ZERO, DENORMAL, INFINITY], dtype=np.uint32
+)
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
+    ['it\'s "quoted"', "two\nlines", "tab\t,;", "Zoë 手話 👋", "a\0b", "-0", "NULL", "nan", " "]
+)
+clips = st.builds(
+    Clip,
+    clip_id=texts.filter(bool),
+    uri=texts.filter(bool),
+    kind=st.just("frames"),
+    split=st.none() | st.just("train"),
+    signer=st.none() | texts,
+    gloss=st.none() | texts,
+    text=st.none() | texts,
+)
+
+
+def random_bits(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    bits = rng.integers(0, 2**32, shape, dtype=np.uint32)
+    return np.where(rng.random(shape) < 0.3, rng.choice(SPECIAL, shape), bits).view(np.float32)
+
+
+def random_part(rng: np.random.Generator, length: int, count: int) -> np.ndarray:
+    part = random_bits(rng, (length, count, 3))
+    part[rng.random(length) < 0.3] = rng.choice(SPECIAL[:3], 1).view(np.float32)
+    return part
+
+
+@st.composite
+def landmarks(draw):
+    length = draw(st.integers(1, 60))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    names = itertools.cycle(draw(st.lists(texts, min_size=1, max_size=5)))
+    errors = itertools.cycle(draw(st.lists(st.none() | texts, min_size=1, max_size=5)))
+    return ClipLandmarks(
+        first_frame=draw(st.integers(0, 2**31 - 1)),
+        fps=draw(st.floats(min_value=0, exclude_min=True, allow_infinity=False)),
+        timestamps_ms=rng.integers(0, 2**64, length, dtype=np.uint64).view(np.float64),
+        frame_names=tuple(itertools.islice(names, length)),
+        frame_status=rng.integers(0, 3, length, dtype=np.int8),
+        frame_errors=tuple(itertools.islice(errors, length)),
+        frame_sizes_px=rng.integers(0, 2**31, (length, 2), dtype=np.int32),
+        parts={part: random_part(rng, length, count) for part, count in POINTS.items()},
+        pose_visibility=random_bits(rng, (length, 33)),
+    )
+
+
+def plain(length: int, first_frame: int = 0) -> ClipLandmarks:
+    rng = np.random.default_rng(length)
+    return ClipLandmarks(
+        first_frame=first_frame,
+        fps=25.0,
+        timestamps_ms=np.arange(length) * 40.0,
+        frame_names=tuple(map(str, range(length))),
+        frame_status=np.zeros(length, np.int8),
+        frame_errors=(None,) * length,
+        frame_sizes_px=np.full((length, 2), 200, np.int32),
+        parts={part: rng.random((length, count, 3), np.float32) for part, count in POINTS.items()},
+        pose_visibility=rng.random((length, 33), np.float32),
+    )
+
+
+def write(folder, *rows: pa.RecordBatch) -> str:
+    write_shard(Store(str(folder)), 0, "train", POINTS, [rows])
+    return f"{folder}/{shard_name(0, 'train')}"
+
+
+def assert_same_bits(found: np.ndarray, expected: np.ndarray) -> None:
+    assert found.dtype == expected.dtype
+    assert found.shape == expected.shape
+    assert found.tobytes() == expected.tobytes()
+
+
+def assert_same(found: ClipLandmarks, expected: ClipLandmarks) -> None:
+    for name in ("first_frame", "fps", "frame_names", "frame_errors"):
+        assert getattr(found, name) == getattr(expected, name), name
+    for name in ("timestamps_ms", "frame_status", "frame_sizes_px", "pose_visibility"):
+        assert_same_bits(getattr(found, name), getattr(expected, name))
+    assert list(found.parts) == list(expected.parts)
+    for part, points in expected.parts.items():
+        assert_same_bits(found.parts[part], points)
+
+
+@settings(max_examples=40, deadline=None)
+@given(clip=clips, expected=landmarks())
+def test_a_row_comes_back_from_parquet_bit_for_bit(tmp_path_factory, clip, expected):
+    path = write(tmp_path_factory.mktemp("round"), encode(clip, expected, PROVENANCE))
+    table = pq.ParquetFile(path).read()
+    assert_same(decode(table), expected)
+    row = table.to_pylist()[0]
+    for name in ("clip_id", "uri", "signer", "gloss", "text"):
+        assert row[name] == getattr(clip, name)
+    for name in Provenance.__slots__:
+        assert row[name] == getattr(PROVENANCE, name)
+    assert row["num_frames"] == len(expected)
+
+
+@settings(max_examples=20, deadline=None)
+@given(expected=landmarks())
+def test_the_stored_masks_say_where_coordinates_are(expected):
+    row = encode(Clip("a", "/a", "frames"), expected, PROVENANCE)
+    for part, points in expected.parts.items():
+        assert row.column(f"{part}_present")[0].as_py() == [not np.isnan(frame).all() for frame in points]
+
+
+def test_pieces_of_a_long_clip_come_back_in_order(tmp_path):
+    clip, pieces = Clip("a", "/a", "video"), [plain(7), plain(9, 7), plain(2, 16)]
+    table = pq.ParquetFile(write(tmp_path, *(encode(clip, p, PROVENANCE) for p in pieces))).read()
+    assert table["first_frame"].to_pylist() == [0, 7, 16]
+    for index, piece in enumerate(pieces):
+        assert_same(decode(table, index), piece)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [([(0, 0), (640, 480), (320, 240)], (640, 480)), ([(0, 0), (0, 0), (0, 0)], (None, None))],
+)
+def test_the_size_of_a_clip_is_that_of_its_first_readable_frame(sizes, expected):
+    clip = plain(3)
+    clip.frame_sizes_px.setflags(write=True)
+    clip.frame_sizes_px[:] = sizes
+    row = encode(Clip("a", "/a", "frames"), clip, PROVENANCE)
+    assert (row.column("width")[0].as_py(), row.column("height")[0].as_py()) == expected
+
+
+def test_the_points_of_each_part_stand_in_the_file(tmp_path):
+    path = write(tmp_path, encode(Clip("a", "/a", "frames"), plain(3), PROVENANCE))
+    assert num_points(pq.read_schema(path)) == POINTS
+    assert pq.read_metadata(path).metadata[b"ray_landmarks.schema_version"] == b"%d" % SCHEMA_VERSION
+
+
+def test_any_reader_sees_plain_lists_of_floats(tmp_path):
+    path = write(tmp_path, encode(Clip("a", "/a", "frames"), plain(3), PROVENANCE))
+    without_arrow_schema = pq.ParquetFile(path).schema
+    leaves = {
+        without_arrow_schema.column(i).path: without_arrow_schema.column(i)
+        for i in range(len(without_arrow_schema))
+    }
+    for name in (*POINTS, "pose_visibility"):
+        assert pq.read_schema(path).field(name).type == pa.list_(pa.float32())
+        leaf = leaves[f"{name}.list.element"]
+        assert (leaf.physical_type, leaf.logical_type.type) == ("FLOAT", "NONE")
+
+
+def test_floats_are_split_by_byte_and_nothing_of_them_is_a_dictionary(tmp_path):
+    rows = [encode(Clip(str(i), f"/{i}", "frames"), plain(3 + i), PROVENANCE) for i in range(40)]
+    metadata = pq.read_metadata(write(tmp_path, *rows))
+    sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    assert sizes == [16, 16, 8]
+    floats = {f"{name}.list.element" for name in (*POINTS, "pose_visibility")}
+    for group in range(metadata.num_row_groups):
+        columns = [metadata.row_group(group).column(i) for i in range(metadata.num_columns)]
+        assert {column.compression for column in columns} == {"ZSTD"}
+        found = {column.path_in_schema: column for column in columns}
+        for name in floats:
+            assert "BYTE_STREAM_SPLIT" in found[name].encodings
+            assert not found[name].has_dictionary_page
+        assert found["engine"].has_dictionary_page
