@@ -22,7 +22,7 @@ from ray_jobs.job import Inputs
 from storage.running import process_began
 
 # Typer gives this base of BadParameter no public name of its own.
-_UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]  # type: ignore[assignment]
+_UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="landmarks",

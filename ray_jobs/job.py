@@ -166,6 +166,7 @@ def job(
             dataset.store.sweep()
             revision = _plan(dataset, config, inputs, discovery, wanted)
             yield Prepared(mark.job_id, discovery, revision, revision.plan.by_shard())
+            dataset.store.sweep()  # what workers left that were killed
     finally:
         mark.release()
 

@@ -1,0 +1,142 @@
+"""Real processes killed at random moments; the same command again finishes, nothing twice, nothing missing."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("mediapipe.python.solutions", reason="needs the legacy line of mediapipe (Python < 3.13)")
+
+from bare_loop import assert_same_bits, bare_landmarks
+
+from storage import running
+from storage.dataset import Dataset
+from storage.files import Store
+from storage.rows import decode
+
+pytestmark = pytest.mark.serial
+
+NUM_CLIPS = 24
+# Slow enough that a kill hits work in progress, wherever it falls.
+SLOW = {"SLOW_S": "0.05"}
+OPTIONS = ["--engine", "faulty_engine:make", "--workers", "2"]
+
+
+@pytest.fixture(scope="module")
+def many(portrait: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("many")
+    for index in range(NUM_CLIPS):
+        source = portrait / ("dev/pan" if index % 2 else "train/zoom")
+        shutil.copytree(source, root / ("train" if index % 3 else "dev") / f"clip{index}")
+    return root
+
+
+def test_the_driver_killed_again_and_again(start, landmarks, many, portrait, tmp_path):
+    out = tmp_path / "out"
+    chance = random.Random(20261120)
+    for _ in range(3):
+        process = start("extract", many, out, *OPTIONS, **SLOW)
+        wait_for(lambda: running.reports(Store(str(out))))
+        time.sleep(chance.uniform(0, 3))
+        process.kill()
+        process.wait()
+        before = set(Dataset.open(str(out)).done())
+        wait_for(lambda: not processes_of(out))  # no orphan stays
+        assert before <= set(Dataset.open(str(out)).done())
+    done = landmarks("extract", many, out, *OPTIONS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_complete(out, many, portrait)
+    assert not [name for name in os.listdir(out) if name.startswith("_")]
+
+
+def test_actors_and_children_killed_while_the_job_runs(start, many, portrait, tmp_path):
+    out = tmp_path / "out"
+    process = start("extract", many, out, *OPTIONS, "--max-attempts", "20", **SLOW)
+    chance = random.Random(7)
+    for kind in ("actor", "child", "actor", "child"):
+        wait_for(lambda: running.reports(Store(str(out))))
+        time.sleep(chance.uniform(0.3, 1.5))
+        reports = running.reports(Store(str(out)))
+        if process.poll() is not None or not reports:
+            break
+        victim = chance.choice(reports)
+        pid = int(victim.worker.rpartition("-")[2]) if kind == "actor" else victim.child_pid
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    assert_complete(out, many, portrait)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_from_outside(sent, start, landmarks, many, tmp_path):
+    out = tmp_path / "out"
+    process = start("extract", many, out, *OPTIONS, SLOW_S="0.3")
+    wait_for(lambda: running.reports(Store(str(out))))
+    asked = time.monotonic()
+    process.send_signal(sent)
+    output, _ = process.communicate(timeout=20)
+    assert time.monotonic() - asked < 10
+    assert process.returncode == 130, output
+    assert "run the same command again to go on" in output
+    assert "Traceback" not in output
+    wait_for(lambda: not processes_of(out))
+    assert json.loads(landmarks("progress", out, "--json").stdout)["job"] is None
+
+
+def test_a_second_job_on_the_same_data_set_is_refused(start, landmarks, many, tmp_path):
+    out = tmp_path / "out"
+    first = start("extract", many, out, *OPTIONS, SLOW_S="0.3")
+    wait_for(lambda: running.reports(Store(str(out))))
+    second = landmarks("extract", many, out, *OPTIONS)
+    assert second.returncode == 2
+    assert f"(process {first.pid})" in second.stderr
+    shown = landmarks("progress", out)
+    assert "a job runs on" in shown.stdout
+    assert "2 workers" in shown.stdout
+
+
+def assert_complete(out: Path, many: Path, portrait: Path) -> None:
+    dataset = Dataset.open(str(out))
+    ids = Counter(i for f in dataset.done().values() for i in pq.read_table(out / f)["clip_id"].to_pylist())
+    planned = [f"{split}/{name}" for split in ("train", "dev") for name in os.listdir(many / split)]
+    assert ids == Counter(planned)
+    assert dataset.failures().num_rows == 0
+    expected = {name: bare_landmarks(portrait / name) for name in ("dev/pan", "train/zoom")}
+    for clip_id in planned:
+        source = "dev/pan" if int(clip_id.rpartition("clip")[2]) % 2 else "train/zoom"
+        assert_same_bits(decode(dataset.read_clip(clip_id)), expected[source])
+    temporary = [str(path) for path in out.rglob("*.tmp")]
+    assert not temporary
+
+
+def processes_of(out: Path) -> list[int]:
+    """Processes of a job on this data set: those that its reports named, and whatever has OUT open."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        is_ours = str(out).encode() in command or b"MapWorker" in command or b"detector_child" in command
+        if is_ours and state != "Z":
+            found.append(int(pid))
+    return found
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
