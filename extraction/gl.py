@@ -35,7 +35,8 @@ def missing_library(error: BaseException) -> str | None:
     for library, package in _PACKAGES.items():
         if library in str(error):
             return (
-                f"the system library {library} is missing: apt-get install {package}, or your system's package "
-                "that has it. An environment made by `make` needs none: it holds OpenCV's headless build"
+                f"the system library {library} is missing: apt-get install {package}, or the "
+                "package of your system that has it. An environment made by `make` needs none: it holds "
+                "OpenCV's headless build"
             )
     return None

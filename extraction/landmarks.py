@@ -89,7 +89,8 @@ class ClipLandmarks:
             array.setflags(write=False)
         if len(self.frame_names) != length or len(self.frame_errors) != length:
             raise ValueError(
-                f"expected {length} frame names and errors, found {len(self.frame_names)} and {len(self.frame_errors)}"
+                f"expected {length} frame names and errors, "
+                f"found {len(self.frame_names)} and {len(self.frame_errors)}"
             )
 
     def __len__(self) -> int:

@@ -144,7 +144,8 @@ class DetectorProcess:
                 last = error
                 self.close()
         raise JobError(
-            f"the detector did not come up in {self._policy.max_starts} tries on this machine; the last one: {last}"
+            f"the detector did not come up in {self._policy.max_starts} tries on this machine; "
+            f"the last one: {last}"
         ) from last
 
     def extract(self, clip: Clip, on_progress: Callable[[int], None] | None = None) -> Extraction:

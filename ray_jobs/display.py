@@ -106,7 +106,8 @@ class DiscoveryDisplay:
         if time.monotonic() - self._shown >= self._every_s:
             self._shown = time.monotonic()
             self._show(
-                f"looking for clips: {counts.clips:,} clips, {counts.frames:,} frames in {counts.folders:,} folders"
+                f"looking for clips: {counts.clips:,} clips, {counts.frames:,} frames "
+                f"in {counts.folders:,} folders"
             )
 
 

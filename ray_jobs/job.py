@@ -283,8 +283,8 @@ def _expect_cluster(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
     except (OSError, ValueError) as error:
         raise JobError(
-            f"--address {address}: expected a Ray cluster at host:port, none answers ({error}): start it with "
-            "`ray start --head`, or leave --address out to use this machine"
+            f"--address {address}: expected a Ray cluster at host:port, none answers ({error}): start it "
+            "with `ray start --head`, or leave --address out to use this machine"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""A quiet local Ray without the parts that a job on one machine never uses, so that its first frame comes soon.
+"""A quiet local Ray without what a job on one machine never uses, so that its first frame comes soon.
 
 On two cores everything before the first frame is bound by the CPU. Ray's autoscaler monitor and log
 monitor, and the two actors that Ray Data starts for dashboard statistics and for sharing an autoscaling

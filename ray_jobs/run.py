@@ -85,7 +85,8 @@ def _tell_summary(console: Console, summary: Summary) -> None:
         rate = f", {summary.frames_per_second:.1f} frames/s" if summary.frames_per_second else ""
         start = summary.seconds_to_first_frame
         console.print(
-            f"extracted {summary.clips:,} clips, {summary.frames:,} frames in {duration(summary.seconds)}{rate}"
+            f"extracted {summary.clips:,} clips, {summary.frames:,} frames "
+            f"in {duration(summary.seconds)}{rate}"
             + (f" (first frame after {start:.1f} s)" if start is not None else "")
         )
     done = sum(split.done for split in summary.splits)

@@ -9,14 +9,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from extraction.landmarks import FrameStatus
 from ray_jobs.display import duration
-from storage import rows, summary
+from storage import summary
 from storage.dataset import Dataset
 from storage.schema import num_points
 
 _SHOWN_PARTS = ("pose", "left_hand", "right_hand", "face")
 _HANDS = ("left_hand", "right_hand")
+_FEW = 3
+_FILE_COLUMNS = 200
+"""Width of tables that go to a file or another program, which know no width of their own."""
 
 
 def progress(out: str, as_json: bool) -> int:
@@ -63,8 +65,9 @@ def failures(out: str, as_json: bool) -> int:
     console = _console()
     for failure in table.to_pylist():
         console.print(
-            f"[bold]{escape(_quoted(failure['clip_id']))}[/bold]  {failure['stage']}: {escape(failure['reason'])} "
-            f"({failure['attempts']} attempts, {escape(failure['host'])}, {failure['time']:%Y-%m-%d %H:%M:%S} UTC)"
+            f"[bold]{escape(_quoted(failure['clip_id']))}[/bold]  {failure['stage']}: "
+            f"{escape(failure['reason'])} ({failure['attempts']} attempts, {escape(failure['host'])}, "
+            f"{failure['time']:%Y-%m-%d %H:%M:%S} UTC)"
         )
         console.print("  " + escape(failure["error"]).replace("\n", "\n  "))
     console.print(f"{table.num_rows:,} clips failed")
@@ -84,8 +87,9 @@ def _view_all(dataset: Dataset, detailed: bool, as_json: bool) -> int:
     config = dataset.config()
     options: Any = config["options"]
     console.print(
-        f"{escape(dataset.store.location)}: engine {options['engine']}, mediapipe {options['mediapipe_version']}, "
-        f"{'static' if options['static'] else 'tracking'}, schema {config['schema_version']}"
+        f"{escape(dataset.store.location)}: engine {options['engine']}, "
+        f"mediapipe {options['mediapipe_version']}, {'static' if options['static'] else 'tracking'}, "
+        f"schema {config['schema_version']}"
     )
     console.print("parts (T, N, 3): " + ", ".join(f"{part} {count}" for part, count in parts.items()))
     for title, groups in (("split", by_split), ("clip", by_clip)):
@@ -95,42 +99,33 @@ def _view_all(dataset: Dataset, detailed: bool, as_json: bool) -> int:
 
 
 def _view_clip(dataset: Dataset, clip_id: str, detailed: bool, as_json: bool) -> int:
-    table = dataset.read_clip(clip_id)
-    pieces = [rows.decode(table, index) for index in range(table.num_rows)]
-    parts = num_points(table.schema)
-    arrays = {p.name for p in table.schema if str(p.type).startswith("list<")}
-    facts = {name: table[name][0].as_py() for name in table.column_names if name not in arrays}
-    frames = sum(map(len, pieces))
-    status = {s.name.lower(): sum(int((p.frame_status == s).sum()) for p in pieces) for s in FrameStatus}
-    readable = frames - status["unreadable"]
-    rates = {part: sum(int(p.present(part).sum()) for p in pieces) / max(readable, 1) for part in parts}
-    missing = {
-        hand: [run for p in pieces for run in summary.missing_stretches(p, hand)]
-        for hand in _HANDS
-        if hand in parts
-    }
-    errors = [(n, e) for p in pieces for n, e in zip(p.frame_names, p.frame_errors, strict=True) if e]
+    clip = summary.describe(dataset, clip_id)
     if as_json:
-        facts |= {"num_frames": frames, "rows": len(pieces), "frame_status": status, "detection_rates": rates}
-        return _print_json({**facts, "missing": missing, "frame_errors": [list(pair) for pair in errors]})
+        return _print_json(dataclasses.asdict(clip))
     console = _console()
+    row = clip.columns
     console.print(
-        f"[bold]{escape(_quoted(clip_id))}[/bold]  {frames:,} frames, {facts['width']}x{facts['height']} px, {facts['fps']:g} fps"
+        f"[bold]{escape(_quoted(clip_id))}[/bold]  {clip.num_frames:,} frames, "
+        f"{row['width']}x{row['height']} px, {row['fps']:g} fps"
     )
-    console.print("  " + ", ".join(f"{name} {count}" for name, count in status.items()))
-    for part, count in parts.items():
-        console.print(f"  {part:<12} ({frames}, {count}, 3)  found in {rates[part]:.1%} of readable frames")
-    for hand, stretches in missing.items():
-        shown = stretches if detailed else sorted(stretches, key=lambda s: s[0] - s[1])[:3]
-        text = ", ".join(f"{first}-{last}" for first, last in sorted(shown))
-        more = f" and {len(stretches) - len(shown)} more (--detailed)" if len(shown) < len(stretches) else ""
-        console.print(f"  {hand} missing in frames {text}{more}" if stretches else f"  {hand} never missing")
-    for name, error in errors if detailed else errors[:3]:
+    console.print("  " + ", ".join(f"{name} {count}" for name, count in clip.frame_status.items()))
+    for part, shape in clip.shapes.items():
+        console.print(f"  {part:<12} {shape}  found in {clip.detection_rates[part]:.1%} of readable frames")
+    for hand in filter(clip.missing.__contains__, _HANDS):
+        console.print(f"  {hand} " + _missing(clip.missing[hand], detailed))
+    for name, error in clip.frame_errors if detailed else clip.frame_errors[:_FEW]:
         console.print(f"  {escape(_quoted(name))}: {escape(error)}")
-    if detailed:
-        for name, value in facts.items():
-            console.print(f"  {name}: {escape(str(value))}")
+    for name, value in row.items() if detailed else ():
+        console.print(f"  {name}: {escape(str(value))}")
     return 0
+
+
+def _missing(stretches: list[tuple[int, int]], detailed: bool) -> str:
+    if not stretches:
+        return "never missing"
+    shown = stretches if detailed else sorted(stretches, key=lambda run: run[0] - run[1])[:_FEW]
+    more = f" and {len(stretches) - len(shown)} more (--detailed)" if len(shown) < len(stretches) else ""
+    return "missing in frames " + ", ".join(f"{first}-{last}" for first, last in sorted(shown)) + more
 
 
 def _detection_table(title: str, groups: list[summary.Detection]) -> Table:
@@ -153,9 +148,9 @@ def _detection(group: summary.Detection) -> dict[str, object]:
 
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(columns[0], overflow="fold")
+    table.add_column(columns[0], overflow="fold", min_width=16)
     for column in columns[1:]:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", min_width=len(column))
     return table
 
 
@@ -169,7 +164,10 @@ def _quoted(name: str) -> str:
 
 
 def _console() -> Console:
-    return Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _FILE_COLUMNS)
+    return console
 
 
 def _print_json(value: object) -> int:

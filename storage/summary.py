@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from extraction.landmarks import ClipLandmarks, FrameStatus
 from storage import running
 from storage.dataset import NO_SPLIT, Dataset
 from storage.plan import Plan, weight
+from storage.rows import decode
 from storage.schema import num_points
 
 
@@ -179,3 +180,67 @@ def missing_stretches(landmarks: ClipLandmarks, part: str) -> list[tuple[int, in
     starts = np.flatnonzero(np.diff(absent) == 1) + landmarks.first_frame
     ends = np.flatnonzero(np.diff(absent) == -1) - 1 + landmarks.first_frame
     return [(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipDescription:
+    """What stands in the rows of one clip.
+
+    Attributes:
+        clip_id: Of the clip.
+        num_frames: Frame positions in all its rows.
+        num_rows: Its rows: one, or several for a long video.
+        columns: Name and value of every column that is no list, from its first row.
+        frame_status: Status name to number of frames.
+        shapes: Part name to the shape of its array.
+        detection_rates: Part name to the share of readable frames in which it was found.
+        missing: Part name to first and last position of each run of frames without it.
+        frame_errors: Name and error of each unreadable frame.
+    """
+
+    clip_id: str
+    num_frames: int
+    num_rows: int
+    columns: dict[str, Any]
+    frame_status: dict[str, int]
+    shapes: dict[str, tuple[int, int, int]]
+    detection_rates: dict[str, float]
+    missing: dict[str, list[tuple[int, int]]]
+    frame_errors: list[tuple[str, str]]
+
+
+def describe(dataset: Dataset, clip_id: str) -> ClipDescription:
+    """Describes one clip.
+
+    Raises:
+        JobError: If it is not there, saying what became of it.
+    """
+    table = dataset.read_clip(clip_id)
+    pieces = [decode(table, index) for index in range(table.num_rows)]
+    parts = num_points(table.schema)
+    frames = sum(map(len, pieces))
+    status = {s.name.lower(): sum(int((p.frame_status == s).sum()) for p in pieces) for s in FrameStatus}
+    readable = max(frames - status["unreadable"], 1)
+    named_errors = (zip(p.frame_names, p.frame_errors, strict=True) for p in pieces)
+    return ClipDescription(
+        clip_id=clip_id,
+        num_frames=frames,
+        num_rows=len(pieces),
+        columns={f.name: table[f.name][0].as_py() for f in table.schema if not pa.types.is_list(f.type)},
+        frame_status=status,
+        shapes={part: (frames, count, 3) for part, count in parts.items()},
+        detection_rates={part: sum(int(p.present(part).sum()) for p in pieces) / readable for part in parts},
+        missing={part: _joined(missing_stretches(piece, part) for piece in pieces) for part in parts},
+        frame_errors=[(name, error) for pairs in named_errors for name, error in pairs if error],
+    )
+
+
+def _joined(runs_by_piece: Iterable[list[tuple[int, int]]]) -> list[tuple[int, int]]:
+    """Runs of all pieces; one that goes on in the next piece is one run."""
+    joined: list[tuple[int, int]] = []
+    for runs in runs_by_piece:
+        for first, last in runs:
+            if joined and joined[-1][1] == first - 1:
+                first = joined.pop()[0]
+            joined.append((first, last))
+    return joined

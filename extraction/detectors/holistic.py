@@ -4,7 +4,7 @@ This is the only engine file that imports ``mediapipe.python.solutions``.
 """
 
 import importlib.util
-import sys
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,8 @@ def check(options: DetectorOptions, mediapipe_version: str | None) -> None:
         )
     if not (folder / "python" / "solutions" / "holistic.py").exists():
         raise JobError(
-            f"engine 'holistic' needs the legacy solutions of mediapipe 0.10.21, found mediapipe {mediapipe_version}, "
-            f"which has none, under Python {sys.version_info.major}.{sys.version_info.minor}: "
+            "engine 'holistic' needs the legacy solutions of mediapipe 0.10.21, found mediapipe "
+            f"{mediapipe_version}, which has none (Python {platform.python_version()}): "
             "use Python 3.11 or 3.12, where this project installs 0.10.21"
         )
     model = folder / "modules" / "pose_landmark" / _POSE_MODELS[options.model_complexity]

@@ -42,7 +42,7 @@ def _import_factory(engine: str) -> Callable[[DetectorOptions], Detector]:
     module_name, colon, function_name = engine.partition(":")
     if not colon:
         raise JobError(
-            f"unknown engine {engine!r}: expected 'holistic', or 'package.module:function' for one of your own"
+            f"unknown engine {engine!r}: expected 'holistic', or 'package.module:function' for your own"
         )
     try:
         factory = getattr(importlib.import_module(module_name), function_name)

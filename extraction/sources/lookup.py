@@ -35,6 +35,6 @@ def find_clip(root: str, clip_id: str) -> Clip:
         if stem == base and extension[1:].lower() in VIDEO_EXTENSIONS:
             return video_clip(clip_id, os.path.join(folder_path, name))
     raise JobError(
-        f"{clip_id!r}: expected its frames in {path}, or a video of that name, found neither; give the folder "
-        "that was FRAMES when the data set was made"
+        f"{clip_id!r}: expected its frames in {path}, or a video of that name, found neither; give the "
+        "folder that was FRAMES when the data set was made"
     )

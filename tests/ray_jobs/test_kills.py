@@ -1,4 +1,4 @@
-"""Real processes killed at random moments; the same command again finishes, nothing twice, nothing missing."""
+"""Real processes killed at random moments; the same command again finishes, nothing twice or missing."""
 
 import json
 import os
