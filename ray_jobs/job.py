@@ -80,6 +80,23 @@ class Prepared:
 
 
 @dataclass(slots=True)
+class WorkerTotals:
+    """What one worker did in a run.
+
+    Attributes:
+        worker: Its name.
+        shards: Shards it made.
+        frames: Frames it extracted.
+        seconds: From its first frame to its last shard.
+    """
+
+    worker: str
+    shards: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
 class Summary:
     """What a job did, and how the data set stands after it.
 
@@ -93,6 +110,7 @@ class Summary:
         seconds: From the start of the command to the end of its last shard.
         seconds_to_first_frame: From the start of the command to the first frame detected, if any was.
         frames_per_second: Of all workers together, from the first frame on.
+        workers: What each worker did.
         changed: Finished clips whose input has changed since.
         unreadable: Folders that could not be listed, and why.
     """
@@ -106,6 +124,7 @@ class Summary:
     seconds: float = 0.0
     seconds_to_first_frame: float | None = None
     frames_per_second: float | None = None
+    workers: list[WorkerTotals] = field(default_factory=list)
     changed: tuple[str, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
 
@@ -217,14 +236,27 @@ def sum_up(dataset: Dataset, prepared: Prepared, receipts: list[Receipt], began:
         failed=sum(receipt.failed for receipt in receipts),
         frames=sum(receipt.frames for receipt in receipts),
         seconds=time.time() - began,
+        workers=_by_worker(receipts),
         changed=prepared.revision.changed,
         unreadable=prepared.discovery.unreadable,
     )
     first = min((receipt.first_frame_at for receipt in receipts if receipt.first_frame_at), default=None)
     if first is not None:
         summary.seconds_to_first_frame = first - began
-        summary.frames_per_second = summary.frames / max(time.time() - first, 1e-9)
+        last = max(receipt.finished_at for receipt in receipts)
+        summary.frames_per_second = summary.frames / max(last - first, 1e-9)
     return summary
+
+
+def _by_worker(receipts: list[Receipt]) -> list[WorkerTotals]:
+    totals: dict[str, WorkerTotals] = {}
+    for receipt in receipts:
+        worker = totals.setdefault(receipt.worker, WorkerTotals(receipt.worker))
+        worker.shards += 1
+        worker.frames += receipt.frames
+        if receipt.first_frame_at:
+            worker.seconds = max(worker.seconds, receipt.finished_at - receipt.first_frame_at)
+    return sorted(totals.values(), key=lambda worker: worker.worker)
 
 
 def _plan(

@@ -33,6 +33,7 @@ class Receipt:
         seconds: Wall time it took.
         worker: Who made it.
         first_frame_at: Unix time at which that worker had its first frame.
+        finished_at: Unix time at which the shard stood.
     """
 
     shard: int
@@ -42,6 +43,7 @@ class Receipt:
     seconds: float
     worker: str
     first_frame_at: float
+    finished_at: float
 
 
 class ShardWorker:
@@ -81,7 +83,7 @@ class ShardWorker:
         split = clips[0].split
         if self._dataset.store.exists(shard_name(shard, split)):
             # Ray runs a task again whose actor died after the shard stood and before its receipt.
-            return Receipt(shard, 0, 0, 0, 0.0, self._name, self._first_frame_at)
+            return Receipt(shard, 0, 0, 0, 0.0, self._name, self._first_frame_at, time.time())
         info = self._detector.start()
         progress = _Progress(self._dataset.store, self._name, shard, self._first_frame_at)
         outcomes = (self._extract(clip, progress) for clip in clips)
@@ -97,6 +99,7 @@ class ShardWorker:
             seconds=time.time() - started,
             worker=self._name,
             first_frame_at=self._first_frame_at,
+            finished_at=time.time(),
         )
 
     def _extract(self, clip: Clip, progress: "_Progress") -> Rows | Failure:

@@ -133,6 +133,12 @@ def test_file_uris_are_paths(tmp_path):
         Store("carrier-pigeon://bucket")
 
 
+def test_messages_do_not_show_an_access_key():
+    store = Store("s3://user:secret@bucket/folder?region=us-east-1&scheme=http")
+    assert (store.location, store.is_local) == ("s3://bucket/folder", False)
+    assert store.full("a") == "s3://bucket/folder/a"
+
+
 @contextlib.contextmanager
 def file_size_limit(num_bytes: int):
     # Python ignores SIGXFSZ, so that a write beyond the limit fails as on a full disk, with EFBIG.

@@ -66,11 +66,6 @@ def test_a_bucket_that_is_not_there_is_a_job_error(endpoint):
         Store(f"s3://nothing/x?{endpoint}").write("a", b"")
 
 
-def test_messages_do_not_show_the_access_key(endpoint):
-    store = Store(f"s3://user:secret@bucket/x?{endpoint}")
-    assert store.location == "s3://bucket/x"
-
-
 def test_a_data_set_lives_there(uri):
     dataset = Dataset(uri)
     mark = JobMark(dataset.store)

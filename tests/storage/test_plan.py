@@ -9,7 +9,7 @@ from extraction.clips import Clip
 from storage.plan import Plan, from_table, revise, to_table, weight
 
 SPLITS = (None, "train", "dev")
-frame_counts = st.integers(0, 120) | st.sampled_from([0, 6_999, 7_000, 7_001, 40_000])
+frame_counts = st.integers(0, 5) | st.integers(0, 120) | st.sampled_from([0, 6_999, 7_000, 7_001, 40_000])
 
 
 def clip(number: int, frames: int = 10, split: str | None = "train", fingerprint: str = "") -> Clip:
@@ -149,6 +149,11 @@ def test_a_waiting_shard_whose_clips_went_to_other_splits_is_dissolved():
 
 def test_a_lost_plan_takes_no_number_of_a_shard_that_stands():
     assert revise(Plan(), [clip(1)], done=[0, 7]).to_do == (8,)
+
+
+def test_a_shard_takes_64_clips_at_most():
+    shards = revise(Plan(), [clip(number, frames=1) for number in range(300)], ()).plan.by_shard()
+    assert [len(members) for members in shards.values()] == [64, 64, 64, 64, 44]
 
 
 def test_small_inputs_are_cut_finer_for_many_workers():
