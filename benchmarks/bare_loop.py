@@ -17,7 +17,7 @@ frames, first = 0, 0.0
 for number, folder in enumerate(sys.argv[1:]):
     if number:
         holistic.reset()
-    for name in sorted(os.listdir(folder)):
+    for name in sorted(name for name in os.listdir(folder) if name.endswith((".png", ".jpg"))):
         holistic.process(cv2.cvtColor(cv2.imread(os.path.join(folder, name)), cv2.COLOR_BGR2RGB))
         first = first or time.time()
         frames += 1

@@ -136,8 +136,9 @@ def stages(clips: list[Path], out: Path) -> None:
     count = sum(table["num_frames"].to_pylist())
     assert count == sum(group.frames for group in detections(dataset))
     print(
-        f"in the job: {extract / count:.2f} ms a frame in the detector's process, of these decode "
-        f"{decode / extract:.1%}, detect and convert {detect / extract:.1%}, all else {1 - (decode + detect) / extract:.1%}"
+        f"in the job: {extract / count:.2f} ms a frame in the detector's process, of these "
+        f"decode {decode / extract:.1%}, detect and convert {detect / extract:.1%}, "
+        f"all else {1 - (decode + detect) / extract:.1%}"
     )
 
 

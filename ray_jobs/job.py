@@ -178,12 +178,16 @@ def job(
     try:
         with _renewed(mark):
             if overwrite and dataset.exists():
+                mark.check()
                 dataset.delete()
             if not dataset.exists():
                 about = {"source": inputs.source, "versions": versions()}
                 dataset.create(config.result_options(), config.options_hash(), about)
             dataset.store.sweep()
             revision = _plan(dataset, config, inputs, discovery, wanted)
+            if revision.plan != dataset.plan():
+                mark.check()
+                dataset.write_plan(revision.plan)
             yield Prepared(mark.job_id, discovery, revision, revision.plan.by_shard())
             dataset.store.sweep()  # what workers left that were killed
     finally:
@@ -266,10 +270,7 @@ def _plan(
     done = dataset.done()
     retry = set(dataset.failures(plan)["clip_id"].to_pylist()) if config.retry_failed else set()
     wanted += _vanished(plan, done, discovery, inputs)
-    revision = revise(plan, wanted, done.keys(), retry, config.workers or usable_cores())
-    if revision.plan != plan:
-        dataset.write_plan(revision.plan)
-    return revision
+    return revise(plan, wanted, done.keys(), retry, config.workers or usable_cores())
 
 
 def _vanished(plan: Plan, done: dict[int, str], discovery: Discovery, inputs: Inputs) -> tuple[Clip, ...]:

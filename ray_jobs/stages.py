@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 
-from extraction.clips import Clip
+from extraction.clips import Clip, printable
 from extraction.errors import ClipError, JobError
 from extraction.supervisor import DetectorProcess, Extraction
 from ray_jobs.config import JobConfig
@@ -110,7 +110,13 @@ class ShardWorker:
         except ClipError as error:
             progress.failures += 1
             return Failure(
-                clip.clip_id, clip.uri, clip.split, error.stage, error.reason, str(error), error.attempts
+                clip.clip_id,
+                clip.uri,
+                clip.split,
+                error.stage,
+                error.reason,
+                printable(str(error)),
+                error.attempts,
             )
         progress.clips += 1
         progress.frames += extraction.num_frames

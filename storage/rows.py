@@ -96,7 +96,11 @@ def decode(rows: pa.RecordBatch | pa.Table, index: int = 0) -> ClipLandmarks:
             part: _array(row, part, np.float32).reshape(length, count, 3)
             for part, count in num_points(row.schema).items()
         },
-        pose_visibility=_array(row, "pose_visibility", np.float32).reshape(length, 33),
+        pose_visibility=(
+            _array(row, "pose_visibility", np.float32).reshape(length, 33)
+            if "pose_visibility" in row.schema.names
+            else np.full((length, 33), np.nan, np.float32)
+        ),
     )
 
 
