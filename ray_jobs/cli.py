@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors.print(f"[red]error:[/red] {escape(str(error))}")
         return 2
     except _UsageError as error:
+        if not error.format_message():  # no command at all: its help has been shown
+            return 2
         errors.print(f"[red]error:[/red] {escape(error.format_message())} (landmarks --help)")
         return 2
     except typer.Exit as done:

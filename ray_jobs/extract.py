@@ -13,7 +13,7 @@ import ray
 
 from extraction.errors import JobError
 from ray_jobs.config import JobConfig, usable_cores
-from ray_jobs.lean_ray import without_driver_log, without_helper_actors, without_monitors
+from ray_jobs.lean_ray import messages_logged, without_driver_log, without_helper_actors, without_monitors
 from ray_jobs.stages import Receipt, ShardWorker
 
 _OBJECT_STORE_BYTES = 200_000_000
@@ -61,6 +61,7 @@ def _ray(config: JobConfig) -> Iterator[float]:
     loading = threading.Thread(target=importlib.import_module, args=("ray.data",))
     loading.start()
     with ExitStack() as stack:
+        stack.enter_context(messages_logged())
         stack.callback(ray.shutdown)
         with without_driver_log():
             if config.address:

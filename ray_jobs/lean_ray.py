@@ -9,11 +9,14 @@ the job runs all the same and only starts later (`tests/ray_jobs/test_lean_ray.p
 
 import functools
 import importlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 from unittest.mock import patch
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -45,6 +48,24 @@ def without_driver_log() -> Iterator[None]:
                     return connect(*args, **kwargs)
 
             stack.enter_context(patch(name, quiet_connect))
+        yield
+
+
+@contextmanager
+def messages_logged() -> Iterator[None]:
+    """In the body, what Ray would print about dead actors and tasks goes to the log of this module.
+
+    Ray makes up for a dead actor by itself, and stopping a job kills actors; on a terminal that reads like
+    damage, and in the output of ``--json`` it is damage.
+    """
+
+    def log(data: dict[str, Any], **_kwargs: object) -> None:
+        for line in data.get("lines", ()):
+            _log.info("%s", line)
+
+    with ExitStack() as stack:
+        with suppress(ImportError, AttributeError):
+            stack.enter_context(patch("ray._private.worker.print_to_stdstream", log))
         yield
 
 

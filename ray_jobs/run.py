@@ -47,8 +47,9 @@ def _make(config: JobConfig, dataset: Dataset, prepared: Prepared, console: Cons
             for receipt in make_shards(config, prepared.job_id, shards):
                 tally.receipts.append(receipt)
         except KeyboardInterrupt:
+            whole = len(dataset.done().keys() & set(shards))
             console.print(
-                f"stopped: {len(tally.receipts)} of {len(shards)} shards of this run are whole in "
+                f"stopped: {whole} of {len(shards)} shards of this run are whole in "
                 f"{escape(dataset.store.location)}; run the same command again to go on"
             )
             raise

@@ -1,12 +1,8 @@
 """The same command on a Ray cluster that somebody else started."""
 
-import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -20,28 +16,24 @@ from storage.rows import decode
 pytestmark = pytest.mark.serial
 
 
+_HEAD = """
+import sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    support = Path(__file__).resolve().parents[1] / "support"
-    process = subprocess.Popen(
-        [Path(sys.executable).parent / "ray", "start", "--head", "--block", f"--port={port}", "--num-cpus=2",
-         "--node-ip-address=127.0.0.1", "--include-dashboard=false", f"--temp-dir={tmp_path}/r"],
-        env={**os.environ, "PYTHONPATH": str(support)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 40
-    while socket.socket().connect_ex(("127.0.0.1", port)):
-        assert time.monotonic() < deadline, "ray start did not come up"
-        assert process.poll() is None
-        time.sleep(0.2)
-    time.sleep(2)
-    yield f"127.0.0.1:{port}"
-    process.terminate()
-    process.wait(30)
+def cluster() -> Iterator[str]:
+    with subprocess.Popen(
+        [sys.executable, "-c", _HEAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as head:
+        yield head.stdout.readline().strip()
+        head.stdin.close()
+        head.wait(30)
 
 
 def test_extract_on_a_cluster(cluster, landmarks, portrait, tmp_path):
