@@ -1,7 +1,7 @@
 # make demo   runs the main job on real input and says what it made and where
 # make test   format, lint, types and the whole test suite
 #
-# Everything is installed into .venv; nothing else is touched. Python: one of the default line (3.11 or
+# Everything is installed into .venv (and .uv, where there is no uv; uv keeps a cache). Python: one of the default line (3.11 or
 # 3.12), which uv finds or installs whatever `python3` is. Another: make test PYTHON=3.13
 
 PYTHON ?= >=3.11,<3.13

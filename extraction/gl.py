@@ -20,7 +20,13 @@ def worker_environment(delegate: str) -> Mapping[str, str]:
     return dict(_CPU_ENVIRONMENT) if delegate == "cpu" else {"MALLOC_ARENA_MAX": "2"}
 
 
-_PACKAGES = {"libGL.so.1": "libgl1", "libEGL.so.1": "libegl1", "libGLESv2.so.2": "libgles2"}
+# What opencv-contrib-python and mediapipe 1.x load and a minimal Debian lacks.
+_PACKAGES = {
+    "libGL.so.1": "libgl1 libglib2.0-0",
+    "libgthread-2.0.so.0": "libgl1 libglib2.0-0",
+    "libEGL.so.1": "libegl1 libgles2",
+    "libGLESv2.so.2": "libegl1 libgles2",
+}
 
 
 def missing_library(error: BaseException) -> str | None:

@@ -57,6 +57,9 @@ class Pieces:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115
         self._lengths: list[int] = []
 
+    def __del__(self) -> None:
+        self._file.close()
+
     def append(self, pickled: bytes) -> None:
         """Adds one piece as the child pickled it."""
         self._file.write(pickled)

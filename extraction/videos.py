@@ -59,7 +59,7 @@ def open_video(clip: Clip, max_pixels: int) -> Video:
     path = os.path.abspath(clip.path)
     _check_file(clip, path)
     try:
-        container = av.open(path, options=_OPTIONS, metadata_errors="replace")
+        container = av.open(path, options=_OPTIONS)
     except _AV_ERRORS as error:
         raise ClipError("open", "not-a-video", f"{clip.uri}: not a video: {_said(error)}") from error
     stream = next((s for s in container.streams.video if not _is_cover(s)), None)

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -45,9 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 all done, 1 finished with failed clips, 2 wrong use or environment, 130 stopped.
     """
+    return guarded(lambda: int(app(arguments, standalone_mode=False) or 0))
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Runs a command; what is wrong with its use or this machine is told in a sentence, not a trace.
+
+    Args:
+        command: Returns its exit code.
+    """
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        return int(app(arguments, standalone_mode=False) or 0)
+        return command()
     except JobError as error:
         errors.print(f"[red]error:[/red] {escape(str(error))}")
         return 2

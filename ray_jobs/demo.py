@@ -13,10 +13,9 @@ from rich.markup import escape
 
 from extraction.errors import JobError
 from ray_jobs import views
+from ray_jobs.cli import guarded
 from ray_jobs.config import JobConfig
-from ray_jobs.demo_clips import make_demo_clips
 from ray_jobs.job import Inputs
-from ray_jobs.pictures import draw_clip
 from storage import summary
 from storage.dataset import Dataset
 from storage.running import process_began
@@ -31,20 +30,17 @@ def main() -> int:
     parser.add_argument("--out", help="where the data set is to be")
     arguments = parser.parse_args()
     console = Console(soft_wrap=True, highlight=False)
-    try:
-        return _demo(arguments.frames, arguments.out, console)
-    except JobError as error:
-        console.print(f"[red]error:[/red] {escape(str(error))}")
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return guarded(lambda: _demo(arguments.frames, arguments.out, console))
 
 
 def _demo(frames: str | None, out: str | None, console: Console) -> int:
+    from ray_jobs.demo_clips import make_demo_clips
     from ray_jobs.run import run
 
     own = frames is not None
     if frames is None:
+        if out is not None:
+            raise JobError("OUT is for a folder of your own: give FRAMES too, or neither")
         frames = os.path.join(_FOLDER, "frames")
         make_demo_clips(frames)
     out = os.path.abspath(out or ("out" if own else os.path.join(_FOLDER, "landmarks")))
@@ -65,6 +61,8 @@ def _demo(frames: str | None, out: str | None, console: Console) -> int:
 
 
 def _picture(out: str) -> str:
+    from ray_jobs.pictures import draw_clip
+
     clips = summary.detections(Dataset.open(out), by_clip=True)
     best = max(clips, key=lambda clip: sum(clip.present.values()) / max(clip.frames, 1))
     return os.path.abspath(draw_clip(out, best.name, None, [], _FOLDER)[0])

@@ -105,8 +105,9 @@ def _be_quiet() -> None:
     context.print_on_execution_start = False
     # A shard of one long video may take hours; hangs are noticed by the detector's supervisor.
     context.execution_no_progress_timeout_s = -1
+    # Errors too: what a worker says reaches the driver as an exception, without Ray's trace around it.
     for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _interrupt(_signal: int, _frame: object) -> None:

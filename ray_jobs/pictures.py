@@ -76,8 +76,8 @@ def write_png(path: str, picture: NDArray[np.uint8]) -> None:
 
 def _fullest(pieces: list[ClipLandmarks]) -> int:
     """Position of the frame in which the most parts were found, the first of equals."""
-    counts = np.concatenate([np.sum([p.present(part) for part in p.parts], axis=0) for p in pieces])
-    return int(counts.argmax())
+    counts = [np.sum([p.present(part) for part in p.parts], axis=0) for p in pieces]
+    return int(np.argmax(np.concatenate(counts)))
 
 
 def _input(uri: str, clip_id: str, frames: str | None) -> Clip:

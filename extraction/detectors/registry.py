@@ -8,6 +8,7 @@ from typing import cast
 from extraction.detectors import holistic
 from extraction.detectors.protocol import Detector, DetectorOptions
 from extraction.errors import JobError
+from extraction.gl import missing_library
 
 
 def check_engine(options: DetectorOptions) -> None:
@@ -16,6 +17,10 @@ def check_engine(options: DetectorOptions) -> None:
     Raises:
         JobError: If it cannot, saying what is missing.
     """
+    try:
+        importlib.import_module("cv2")
+    except ImportError as error:
+        raise JobError(missing_library(error) or f"OpenCV cannot be imported: {error}") from error
     if options.engine == "holistic":
         try:
             found = version("mediapipe")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from extraction.clips import Clip
-from extraction.errors import ClipError
+from extraction.errors import ClipError, JobError
 from extraction.frames import FrameOptions, open_frames
 from extraction.images import UnreadableFrame, decode_image
 
@@ -387,7 +387,7 @@ def test_folders_that_cannot_be_opened(tmp_path: Path, kind: str, reason: str) -
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(ValueError, match="max_pixels must be 1 or more, found 0"):
+    with pytest.raises(JobError, match="max_pixels must be 1 or more, found 0"):
         FrameOptions(max_pixels=0)
-    with pytest.raises(ValueError, match="default_fps must be above 0 and finite, found nan"):
+    with pytest.raises(JobError, match="default_fps must be above 0 and finite, found nan"):
         FrameOptions(default_fps=float("nan"))

@@ -1,6 +1,7 @@
 """Wrong use: each with exit code 2, one clear message, and nothing changed."""
 
 import os
+import sys
 
 import pytest
 
@@ -20,6 +21,7 @@ def fails(capsys: pytest.CaptureFixture[str]):
     return run
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="needs the legacy line of mediapipe (Python < 3.13)")
 class TestExtract:
     def test_frames_missing(self, fails, tmp_path):
         assert "no such" in fails("extract", tmp_path / "nowhere", tmp_path / "out").lower()
@@ -80,7 +82,6 @@ class TestExtract:
 
     @pytest.mark.parametrize("complexity", ["0", "2"])
     def test_a_pose_model_that_is_not_there(self, complexity, fails, portrait, tmp_path):
-        pytest.importorskip("mediapipe.python.solutions")
         message = fails("extract", portrait, tmp_path / "out", "--model-complexity", complexity)
         assert "pose_landmark_" in message
         assert "--model-complexity 1" in message
@@ -88,6 +89,13 @@ class TestExtract:
     def test_unknown_option_and_unknown_command(self, fails, portrait, tmp_path):
         assert "--wokers" in fails("extract", portrait, tmp_path / "out", "--wokers", "2")
         assert "extrakt" in fails("extrakt")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="this Python has the legacy line of mediapipe")
+def test_extract_names_the_line_that_has_an_engine(fails, tmp_path):
+    message = fails("extract", tmp_path, tmp_path / "out")
+    assert "Python 3.11 or 3.12" in message
+    assert not (tmp_path / "out").exists()
 
 
 class TestReading:

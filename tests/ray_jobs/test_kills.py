@@ -105,7 +105,7 @@ def test_a_job_seen_from_outside(start, landmarks, many, tmp_path):
     shown = landmarks("progress", out)
     assert "a job runs on" in shown.stdout
     assert "2 workers" in shown.stdout
-    names = {Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in descendants(first.pid)}
+    names = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in descendants(first.pid)]
     assert sum("MapWorker" in name for name in names) == 2
     # What ray_jobs/lean_ray.py leaves out; a later Ray may need other names there.
     for helper in ("StatsActor", "AutoscalingCoordinator", "monitor.py"):
