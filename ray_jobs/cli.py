@@ -109,7 +109,9 @@ def extract(
     max_pixels: Annotated[int, typer.Option(help="A larger frame is unreadable.")] = 50_000_000,
     max_frames_per_row: Annotated[int, typer.Option(help="A longer clip becomes several rows.")] = 10_000,
     workers: Annotated[int | None, typer.Option(help="Detectors at once; one a core by default.")] = None,
-    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster, or 'auto'.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Of a running Ray cluster, or 'auto'.", envvar="RAY_ADDRESS")
+    ] = None,
     dashboard: Annotated[bool, typer.Option(help="Show the dashboard of a local Ray.")] = False,
     max_attempts: Annotated[int, typer.Option(help="Tries for a clip that loses its detector.")] = 2,
     frame_timeout: Annotated[float, typer.Option(help="Seconds without progress before a restart.")] = 30.0,

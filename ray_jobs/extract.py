@@ -48,9 +48,12 @@ def make_shards(config: JobConfig, job_id: str, shards: Sequence[int]) -> Iterat
         )
         try:
             for row in receipts.iter_rows():
-                yield Receipt(**row)
+                receipt = Receipt(**row)
+                if receipt.stop:
+                    raise JobError(receipt.stop)
+                yield receipt
         except ray.exceptions.RayError as error:
-            raise _job_error(error) from error
+            raise JobError(f"Ray stopped the job: {error}") from error
 
 
 @contextmanager
@@ -112,16 +115,6 @@ def _be_quiet() -> None:
 
 def _interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
-
-
-def _job_error(error: BaseException) -> JobError:
-    """The reason a worker stopped the job, out of what Ray wraps around it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, JobError):
-            return JobError(str(getattr(cause, "cause", cause)))
-        cause = cause.__cause__ or getattr(cause, "cause", None)
-    return JobError(f"Ray stopped the job: {error}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from extraction.clips import Clip
@@ -189,8 +189,9 @@ def job(
                 mark.check()
                 dataset.write_plan(revision.plan)
             yield Prepared(mark.job_id, discovery, revision, revision.plan.by_shard())
-            dataset.store.sweep()  # what workers left that were killed
     finally:
+        with suppress(JobError):
+            dataset.store.sweep()  # what workers left that were killed
         mark.release()
 
 

@@ -34,6 +34,7 @@ class Receipt:
         worker: Who made it.
         first_frame_at: Unix time at which that worker had its first frame.
         finished_at: Unix time at which the shard stood.
+        stop: Why the job has to stop; "" otherwise. Ray keeps of an exception only its text, in a trace.
     """
 
     shard: int
@@ -44,6 +45,7 @@ class Receipt:
     worker: str
     first_frame_at: float
     finished_at: float
+    stop: str = ""
 
 
 class ShardWorker:
@@ -75,7 +77,13 @@ class ShardWorker:
         Returns:
             A row per shard with the fields of :class:`Receipt`.
         """
-        return pa.Table.from_pylist([asdict(self._make(n)) for n in batch.column("shard").to_pylist()])
+        receipts = []
+        for shard in batch.column("shard").to_pylist():
+            try:
+                receipts.append(self._make(shard))
+            except JobError as error:
+                receipts.append(Receipt(shard, 0, 0, 0, 0.0, self._name, 0.0, time.time(), stop=str(error)))
+        return pa.Table.from_pylist([asdict(receipt) for receipt in receipts])
 
     def _make(self, shard: int) -> Receipt:
         started = time.time()

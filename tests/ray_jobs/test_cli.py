@@ -1,6 +1,7 @@
 """Wrong use: each with exit code 2, one clear message, and nothing changed."""
 
 import os
+import subprocess
 import sys
 
 import pytest
@@ -96,6 +97,17 @@ def test_extract_names_the_line_that_has_an_engine(fails, tmp_path):
     message = fails("extract", tmp_path, tmp_path / "out")
     assert "Python 3.11 or 3.12" in message
     assert not (tmp_path / "out").exists()
+
+
+def test_the_module_is_the_same_entry():
+    shown = subprocess.run(
+        [sys.executable, "-m", "ray_jobs.extract", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "--retry-failed" in shown.stdout
+    wrong = subprocess.run(
+        [sys.executable, "-m", "ray_jobs.extract"], capture_output=True, text=True, check=False
+    )
+    assert (wrong.returncode, wrong.stderr[:7]) == (2, "error: ")
 
 
 class TestReading:
