@@ -19,6 +19,7 @@ from extraction.detectors import Detector, create_detector
 from extraction.errors import ClipError, JobError
 from extraction.extract import ClipExtraction
 from extraction.gl import missing_library
+from extraction.landmarks import FrameStatus
 from extraction.messages import Broken, Done, Failed, NotReady, Progress, Ready, Setup
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -60,7 +61,7 @@ def _make_detector(setup: Setup) -> Detector:
 def _serve(connection: Connection, detector: Detector, clip: Clip, setup: Setup) -> bool:
     """Does one clip; returns whether the detector can be used again."""
     last_sent = float("-inf")
-    num_frames = 0
+    num_frames = num_unreadable = 0
 
     def on_frame(num_frames: int) -> None:
         nonlocal last_sent
@@ -73,7 +74,8 @@ def _serve(connection: Connection, detector: Detector, clip: Clip, setup: Setup)
         for piece in extraction:
             connection.send(piece)
             num_frames += len(piece)
-        connection.send(Done(num_frames, extraction.fingerprint, extraction.times))
+            num_unreadable += int((piece.frame_status == FrameStatus.UNREADABLE).sum())
+        connection.send(Done(num_frames, num_unreadable, extraction.fingerprint, extraction.times))
     except ClipError as error:
         connection.send(Failed(error))
     except ConnectionError:

@@ -48,13 +48,18 @@ class ClipExtraction:
         self._started = time.perf_counter()
         self._stream = open_frames(clip, options)
         self.fingerprint = self._stream.fingerprint
-        if clip.fingerprint and self.fingerprint != clip.fingerprint:
+        self._options, self._num_frames = options, 0
+        if clip.fingerprint:
+            self._expect_unchanged(clip.fingerprint)
+
+    def _expect_unchanged(self, fingerprint: str) -> None:
+        if self.fingerprint != fingerprint:
             raise ClipError(
                 "open",
                 "input-changed",
-                f"{clip.uri}: the input is not what was planned (fingerprint {clip.fingerprint}, now "
-                f"{self.fingerprint}): files were added, removed or written since; run the same command "
-                "again with --retry-failed",
+                f"{self._clip.uri}: the input is not what was planned, or changed while it was read "
+                f"(fingerprint {fingerprint}, when opened {self.fingerprint}): files were added, removed or "
+                "written; run the same command again with --retry-failed",
             )
 
     def __iter__(self) -> Iterator[ClipLandmarks]:
@@ -68,6 +73,7 @@ class ClipExtraction:
                 piece = _Piece(frame.index)
             landmarks = self._detect(frame)
             piece.add(frame, landmarks)
+            self._num_frames += 1
             readable += landmarks is not None
             if frame.error and len(errors) < 3:
                 errors.append(f"{frame.name}: {frame.error}")
@@ -79,6 +85,8 @@ class ClipExtraction:
                 f"{self._clip.uri}: expected frames, none could be read; "
                 f"{'; '.join(errors) or 'it holds no frame'}",
             )
+        if readable < self._num_frames:
+            self._expect_unchanged(open_frames(self._clip, self._options).fingerprint)
         self.times.extract_ms = (time.perf_counter() - self._started) * 1000
         yield piece.landmarks(self._stream.fps, num_points)
 

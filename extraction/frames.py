@@ -141,7 +141,7 @@ def _open_video(clip: Clip, options: FrameOptions) -> FrameStream:
     if first is None:
         raise ClipError("open", "no-frames", f"{clip.uri}: its video stream holds no picture")
     return FrameStream(
-        fps=video.fps or options.default_fps,
+        fps=video.fps or clip.fps or options.default_fps,
         fingerprint=fingerprint_video(clip.path),
         num_frames=claimed_num_frames(clip.path),
         frames=_video_frames(chain([first], video.pictures)),

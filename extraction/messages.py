@@ -58,6 +58,7 @@ class Done:
     """The clip is complete; its pieces came before."""
 
     num_frames: int
+    num_unreadable: int
     fingerprint: str
     times: StageTimes
 

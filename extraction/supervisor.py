@@ -81,6 +81,7 @@ class Extraction:
     Attributes:
         pieces: Its landmarks, one piece or, for a long video, several.
         num_frames: Frame positions in all pieces.
+        num_unreadable: Of these, frames that could not be read.
         info: The detector that found them.
         fingerprint: Of the input as it was read.
         times: Where the time of the successful attempt went.
@@ -89,6 +90,7 @@ class Extraction:
 
     pieces: Pieces
     num_frames: int
+    num_unreadable: int
     info: DetectorInfo
     fingerprint: str
     times: StageTimes
@@ -175,7 +177,9 @@ class DetectorProcess:
                 self.close()
                 lost = error
             else:
-                return Extraction(pieces, done.num_frames, info, done.fingerprint, done.times, attempt)
+                return Extraction(
+                    pieces, done.num_frames, done.num_unreadable, info, done.fingerprint, done.times, attempt
+                )
         failure = ClipError("detect", lost.reason, str(lost))
         failure.attempts = self._policy.max_attempts
         raise failure from lost
@@ -278,12 +282,21 @@ class _Child:
     def _receive(self, timeout_s: float, complaint: str) -> tuple[object, bytes]:
         try:
             if self._connection.poll(timeout_s):
-                data = self._connection.recv_bytes()
+                data = self._receive_whole(timeout_s)
                 return ForkingPickler.loads(data), data
         except (EOFError, OSError):
             raise self._lost() from None
         self.process.kill()
         raise DetectorLostError("timeout", f"{complaint}; its process was killed{self._tail()}")
+
+    def _receive_whole(self, timeout_s: float) -> bytes:
+        """Reads a message that has begun to come; a child that stops in the middle of it is killed."""
+        timer = threading.Timer(timeout_s, self.process.kill)
+        timer.start()
+        try:
+            return self._connection.recv_bytes()
+        finally:
+            timer.cancel()
 
     def _lost(self) -> DetectorLostError:
         """Says how the child died."""
@@ -293,7 +306,7 @@ class _Child:
             self.process.kill()
             return DetectorLostError("hung-up", f"the detector's process closed its socket{self._tail()}")
         if code < 0:
-            name = signal.Signals(-code).name
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else "a signal without a name"
             return DetectorLostError(
                 "signal", f"the detector's process died by {name} (signal {-code}){self._tail()}"
             )

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -71,11 +72,12 @@ def guarded(command: Callable[[], int]) -> int:
         return 130
     except KeyboardInterrupt:
         return 130
-    except ImportError as error:
+    except Exception as error:
+        # Whatever else it is, it is not "finished with failed clips", which a trace's exit code 1 would say.
         explained = missing_library(error)
         if explained is None:
-            raise
-        errors.print(f"[red]error:[/red] {escape(explained)}")
+            traceback.print_exc()
+        errors.print(f"[red]error:[/red] {escape(explained or str(error))}")
         return 2
 
 
@@ -117,7 +119,9 @@ def extract(
     frame_timeout: Annotated[float, typer.Option(help="Seconds without progress before a restart.")] = 30.0,
     start_timeout: Annotated[float, typer.Option(help="Seconds a detector has to come up.")] = 120.0,
     retry_failed: Annotated[bool, typer.Option(help="Try clips again that failed before.")] = False,
-    overwrite: Annotated[bool, typer.Option(help="Delete the data set in OUT first.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option(help="Delete the data set in OUT first. Leave it out to go on.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Extract landmarks of all clips in FRAMES into the data set OUT; go on where it stopped before."""

@@ -80,8 +80,14 @@ class JobConfig:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Cores that this process may use: by its affinity, and by the quota of its container."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # no cgroup v2 here, or "max": no quota
+        return cores
 
 
 def installed(package: str) -> str | None:
@@ -94,5 +100,15 @@ def installed(package: str) -> str | None:
 
 def versions() -> dict[str, str | None]:
     """Versions that stand in ``dataset.json``."""
-    packages = ("ray-landmarks", "mediapipe", "numpy", "opencv-contrib-python-headless", "pyarrow", "ray")
+    packages = (
+        "ray-landmarks",
+        "mediapipe",
+        "numpy",
+        "opencv-contrib-python",
+        "opencv-contrib-python-headless",
+        "av",
+        "pillow",
+        "pyarrow",
+        "ray",
+    )
     return {"python": platform.python_version(), **{name: installed(name) for name in packages}}

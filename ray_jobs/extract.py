@@ -90,6 +90,16 @@ def _connect(address: str) -> None:
 
 
 def _start_local(config: JobConfig) -> None:
+    # A worker that is killed for memory takes its shard along, again and again; without Ray's monitor the
+    # kernel ends the largest process, which is a detector, and that costs one attempt of one clip.
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+    try:
+        _init_local(config)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        raise JobError(f"a local Ray could not be started: {error}") from error
+
+
+def _init_local(config: JobConfig) -> None:
     ray.init(
         # Never somebody else's cluster that happens to run here.
         address="local",

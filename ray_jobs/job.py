@@ -22,14 +22,15 @@ from extraction.sources import (
 )
 from ray_jobs.config import JobConfig, usable_cores, versions
 from ray_jobs.stages import Receipt
-from storage import running
 from storage.dataset import Dataset
 from storage.manifest import read_parquet_manifest
 from storage.plan import Plan, Revision, revise
+from storage.running import JobMark
 from storage.summary import SplitProgress, count_splits
 
 _RENEW_S = 10.0
 _CONNECT_S = 5.0
+_CLUSTER_WORKERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,8 @@ class Summary:
         clips: Clips extracted in this run.
         failed: Clips that failed in this run.
         frames: Frames extracted in this run.
-        seconds: From the start of the command to the end of its last shard.
+        unreadable_frames: Of these, frames that could not be read.
+        seconds: From the start of the command to this summary.
         seconds_to_first_frame: From the start of the command to the first frame detected, if any was.
         frames_per_second: Of all workers together, from the first frame on.
         workers: What each worker did.
@@ -121,6 +123,7 @@ class Summary:
     clips: int = 0
     failed: int = 0
     frames: int = 0
+    unreadable_frames: int = 0
     seconds: float = 0.0
     seconds_to_first_frame: float | None = None
     frames_per_second: float | None = None
@@ -130,7 +133,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 when every clip of the data set's plan that this run wanted is done, 1 when some failed."""
+        """1 when clips of the data set failed, in whichever run, or folders could not be listed; else 0."""
         return 1 if any(split.failed for split in self.splits) or self.unreadable else 0
 
 
@@ -149,8 +152,15 @@ def check(config: JobConfig, inputs: Inputs, overwrite: bool) -> Dataset:
     if not dataset.exists():
         dataset.expect_empty()
     elif not overwrite:
-        dataset.check_options(config.result_options())
+        dataset.check_options(_options(config, inputs))
+    JobMark(dataset.store).expect_free()
+    dataset.store.expect_writable()
     return dataset
+
+
+def _options(config: JobConfig, inputs: Inputs) -> dict[str, object]:
+    """What must be the same in every run on a data set: where split_from differs, splits would mix."""
+    return {**config.result_options(), "split_from": inputs.split_from}
 
 
 @contextmanager
@@ -173,7 +183,7 @@ def job(
         JobError: If nothing is selected, another job is at work, or OUT cannot be written.
     """
     wanted = _take(discovery.clips, inputs)
-    mark = running.JobMark(dataset.store)
+    mark = JobMark(dataset.store)
     mark.take()
     try:
         with _renewed(mark):
@@ -182,7 +192,7 @@ def job(
                 dataset.delete()
             if not dataset.exists():
                 about = {"source": inputs.source, "versions": versions()}
-                dataset.create(config.result_options(), config.options_hash(), about)
+                dataset.create(_options(config, inputs), config.options_hash(), about)
             dataset.store.sweep()
             revision = _plan(dataset, config, inputs, discovery, wanted)
             if revision.plan != dataset.plan():
@@ -240,6 +250,7 @@ def sum_up(dataset: Dataset, prepared: Prepared, receipts: list[Receipt], began:
         clips=sum(receipt.clips for receipt in receipts),
         failed=sum(receipt.failed for receipt in receipts),
         frames=sum(receipt.frames for receipt in receipts),
+        unreadable_frames=sum(receipt.unreadable_frames for receipt in receipts),
         seconds=time.time() - began,
         workers=_by_worker(receipts),
         changed=prepared.revision.changed,
@@ -271,7 +282,12 @@ def _plan(
     done = dataset.done()
     retry = set(dataset.failures(plan)["clip_id"].to_pylist()) if config.retry_failed else set()
     wanted += _vanished(plan, done, discovery, inputs)
-    return revise(plan, wanted, done.keys(), retry, config.workers or usable_cores())
+    return revise(plan, wanted, done.keys(), retry, _expected_workers(config))
+
+
+def _expected_workers(config: JobConfig) -> int:
+    """For how many workers to cut small inputs; a cluster's size is not known before Ray is connected."""
+    return config.workers or (_CLUSTER_WORKERS if config.address else usable_cores())
 
 
 def _vanished(plan: Plan, done: dict[int, str], discovery: Discovery, inputs: Inputs) -> tuple[Clip, ...]:
@@ -323,7 +339,7 @@ def _expect_cluster(address: str | None) -> None:
 
 
 @contextmanager
-def _renewed(mark: running.JobMark) -> Iterator[None]:
+def _renewed(mark: JobMark) -> Iterator[None]:
     """Renews the job's mark while the body runs."""
     stop = threading.Event()
 
@@ -332,7 +348,7 @@ def _renewed(mark: running.JobMark) -> Iterator[None]:
             try:
                 mark.check()
                 mark.renew()
-            except JobError:
+            except (JobError, OSError):
                 # Lost, or the disk is full: the workers find out at their next commit.
                 continue
 

@@ -4,7 +4,7 @@ On two cores everything before the first frame is bound by the CPU. Ray's autosc
 monitor, and the two actors that Ray Data starts for dashboard statistics and for sharing an autoscaling
 cluster, take five seconds of it and do nothing for a pool of fixed size on one machine. Ray has no public
 switch for them. What is replaced here is put back afterwards; where a later Ray has other names for it,
-the job runs all the same and only starts later (`tests/ray_jobs/test_lean_ray.py` would notice).
+the job runs all the same and only starts later (`tests/ray_jobs/test_kills.py` would notice).
 """
 
 import functools

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from extraction.clips import Clip, from_uri
 from extraction.draw import draw, frame_landmarks
 from extraction.errors import ClipError, JobError
-from extraction.frames import FrameOptions, open_frames
+from extraction.frames import Frame, FrameOptions, open_frames
 from extraction.landmarks import ClipLandmarks
 from extraction.sources import find_clip
 from storage.dataset import Dataset
@@ -33,19 +34,26 @@ def draw_clip(out: str, clip_id: str, frames: str | None, positions: Sequence[in
     Raises:
         JobError: If the clip, its frames or a position are not there, or cannot be read or written.
     """
-    table = Dataset.open(out).read_clip(clip_id)
+    dataset = Dataset.open(out)
+    table = dataset.read_clip(clip_id)
     pieces = [decode(table, index) for index in range(table.num_rows)]
     total = sum(map(len, pieces))
     if wrong := [position for position in positions if not 0 <= position < total]:
         raise JobError(f"{clip_id!r}: it has frames 0 to {total - 1}, found --frame {wrong[0]}")
     wanted = set(positions) or {_fullest(pieces)}
     clip = _input(table["uri"][0].as_py(), clip_id, frames)
-    os.makedirs(to, exist_ok=True)
     paths = []
-    for position, image in _read(clip, wanted).items():
+    for position, frame in _read(clip, wanted, _frame_options(dataset)).items():
+        assert frame.image is not None
         piece = next(p for p in reversed(pieces) if p.first_frame <= position)
+        extracted = piece.frame_names[position - piece.first_frame]
+        if frame.name != extracted:
+            raise JobError(
+                f"{clip_id!r}: frame {position} was {extracted!r} when it was extracted, now it is "
+                f"{frame.name!r} in {clip.uri}: give the frames that were extracted"
+            )
         picture = draw(
-            image,
+            frame.image,
             frame_landmarks(piece, position - piece.first_frame),
             caption=f"{clip_id}  frame {position}",
         )
@@ -66,6 +74,7 @@ def write_png(path: str, picture: NDArray[np.uint8]) -> None:
     """
     _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         with open(path, "wb") as file:
             file.write(data.tobytes())
     except OSError as error:
@@ -83,23 +92,32 @@ def _fullest(pieces: list[ClipLandmarks]) -> int:
 def _input(uri: str, clip_id: str, frames: str | None) -> Clip:
     if frames is not None:
         return find_clip(frames, clip_id)
-    kind = "video" if os.path.isfile(from_uri(uri)) else "frames"
-    return Clip(clip_id, uri, "video" if kind == "video" else "frames")
+    return Clip(clip_id, uri, "video" if os.path.isfile(from_uri(uri)) else "frames")
 
 
-def _read(clip: Clip, positions: set[int]) -> dict[int, NDArray[np.uint8]]:
-    """The pixels of some frames, in order; the others are decoded and let go."""
-    found: dict[int, NDArray[np.uint8]] = {}
+def _frame_options(dataset: Dataset) -> FrameOptions:
+    """As the frames were read."""
+    options: Any = dataset.config()["options"]
+    return FrameOptions(max_pixels=options.get("max_pixels", FrameOptions().max_pixels))
+
+
+def _read(clip: Clip, positions: set[int], options: FrameOptions) -> dict[int, Frame]:
+    """Some frames, in order; the others are decoded and let go."""
+    found: dict[int, Frame] = {}
     try:
-        for frame in open_frames(clip, FrameOptions()).frames:
+        for frame in open_frames(clip, options).frames:
             if frame.index in positions:
                 if frame.image is None:
                     raise JobError(f"{clip.clip_id!r}: frame {frame.index} cannot be read: {frame.error}")
-                found[frame.index] = frame.image
+                found[frame.index] = frame
             if len(found) == len(positions):
                 break
     except ClipError as error:
         raise JobError(f"{error}; if the frames lie elsewhere now, say where with --frames FRAMES") from error
+    if missing := sorted(positions - found.keys()):
+        raise JobError(
+            f"{clip.clip_id!r}: frame {missing[0]} is no longer in {clip.uri}: give --frames FRAMES"
+        )
     return found
 
 

@@ -10,6 +10,7 @@ from ray_jobs.stages import Receipt
 from storage.dataset import Dataset
 
 _NAMES_SHOWN = 5
+_LINES_SHOWN = 20
 
 
 def run(config: JobConfig, inputs: Inputs, overwrite: bool, began: float, console: Console) -> Summary:
@@ -31,13 +32,16 @@ def run(config: JobConfig, inputs: Inputs, overwrite: bool, began: float, consol
         discovery = discover(inputs, on_discovery)
     with job(dataset, config, inputs, discovery, overwrite) as prepared:
         _tell_plan(console, prepared)
-        receipts = _make(config, dataset, prepared, console) if prepared.revision.to_do else []
+        again = "the same command without --overwrite" if overwrite else "the same command again"
+        receipts = _make(config, dataset, prepared, console, again) if prepared.revision.to_do else []
         summary = sum_up(dataset, prepared, receipts, began)
     _tell_summary(console, summary)
     return summary
 
 
-def _make(config: JobConfig, dataset: Dataset, prepared: Prepared, console: Console) -> list[Receipt]:
+def _make(
+    config: JobConfig, dataset: Dataset, prepared: Prepared, console: Console, again: str
+) -> list[Receipt]:
     from ray_jobs.extract import make_shards  # here, so that a job with nothing to do does not wait for Ray
 
     shards = prepared.revision.to_do
@@ -50,7 +54,7 @@ def _make(config: JobConfig, dataset: Dataset, prepared: Prepared, console: Cons
             whole = len(dataset.done().keys() & set(shards))
             console.print(
                 f"stopped: {whole} of {len(shards)} shards of this run are whole in "
-                f"{escape(dataset.store.location)}; run the same command again to go on"
+                f"{escape(dataset.store.location)}; run {again} to go on"
             )
             raise
     return tally.receipts
@@ -72,8 +76,10 @@ def _tell_plan(console: Console, prepared: Prepared) -> None:
         f"found {len(found.clips):,} clips{f' (passed over {rest})' if rest else ''}; "
         f"to do: {to_do:,} clips in {len(shards):,} shards"
     )
-    for path, reason in found.unreadable:
+    for path, reason in found.unreadable[:_LINES_SHOWN]:
         console.print(f"[yellow]warning:[/yellow] {escape(path)}: cannot be listed: {escape(reason)}")
+    if len(found.unreadable) > _LINES_SHOWN:
+        console.print(f"and {len(found.unreadable) - _LINES_SHOWN:,} more folders that cannot be listed")
     if changed := prepared.revision.changed:
         console.print(
             f"[yellow]warning:[/yellow] the input of {len(changed):,} finished clips has changed since "
@@ -89,6 +95,11 @@ def _tell_summary(console: Console, summary: Summary) -> None:
             f"extracted {summary.clips:,} clips, {summary.frames:,} frames "
             f"in {duration(summary.seconds)}{rate}"
             + (f" (first frame after {start:.1f} s)" if start is not None else "")
+        )
+    if summary.unreadable_frames:
+        console.print(
+            f"{summary.unreadable_frames:,} of these frames could not be read; they keep their place, and "
+            "`landmarks view OUT CLIP --detailed` says why"
         )
     done = sum(split.done for split in summary.splits)
     failed = sum(split.failed for split in summary.splits)

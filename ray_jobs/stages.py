@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -15,10 +16,12 @@ from ray_jobs.config import JobConfig
 from storage.dataset import Dataset
 from storage.files import Store
 from storage.rows import Provenance, encode
-from storage.running import JobMark, WorkerStatus, report
+from storage.running import JobMark, WorkerStatus, count_start, report
 from storage.shards import Failure, Rows, shard_name, write_shard
 
 _REPORT_S = 1.0
+_MAX_STARTS = 10
+"""Starts of one shard in one job. Ray starts a dead worker again for ever, and Ray Data its task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Receipt:
         clips: Clips that it holds.
         failed: Clips that failed.
         frames: Frame positions of its clips.
+        unreadable_frames: Of these, frames that could not be read.
         seconds: Wall time it took.
         worker: Who made it.
         first_frame_at: Unix time at which that worker had its first frame.
@@ -41,6 +45,7 @@ class Receipt:
     clips: int
     failed: int
     frames: int
+    unreadable_frames: int
     seconds: float
     worker: str
     first_frame_at: float
@@ -82,7 +87,7 @@ class ShardWorker:
             try:
                 receipts.append(self._make(shard))
             except JobError as error:
-                receipts.append(Receipt(shard, 0, 0, 0, 0.0, self._name, 0.0, time.time(), stop=str(error)))
+                receipts.append(self._empty_receipt(shard, stop=str(error)))
         return pa.Table.from_pylist([asdict(receipt) for receipt in receipts])
 
     def _make(self, shard: int) -> Receipt:
@@ -91,7 +96,13 @@ class ShardWorker:
         split = clips[0].split
         if self._dataset.store.exists(shard_name(shard, split)):
             # Ray runs a task again whose actor died after the shard stood and before its receipt.
-            return Receipt(shard, 0, 0, 0, 0.0, self._name, self._first_frame_at, time.time())
+            return self._empty_receipt(shard)
+        if count_start(self._dataset.store, shard) > _MAX_STARTS:
+            raise JobError(
+                f"shard {shard} ({clips[0].clip_id} and {len(clips) - 1} more): its worker died "
+                f"{_MAX_STARTS} times in the middle of it: is there enough memory? The same command again "
+                "goes on with it, --exclude goes on without a clip"
+            )
         info = self._detector.start()
         progress = _Progress(self._dataset.store, self._name, shard, self._first_frame_at)
         outcomes = (self._extract(clip, progress) for clip in clips)
@@ -104,10 +115,25 @@ class ShardWorker:
             clips=len(clips) - len(failures),
             failed=len(failures),
             frames=progress.frames,
+            unreadable_frames=progress.unreadable_frames,
             seconds=time.time() - started,
             worker=self._name,
             first_frame_at=self._first_frame_at,
             finished_at=time.time(),
+        )
+
+    def _empty_receipt(self, shard: int, stop: str = "") -> Receipt:
+        return Receipt(
+            shard=shard,
+            clips=0,
+            failed=0,
+            frames=0,
+            unreadable_frames=0,
+            seconds=0.0,
+            worker=self._name,
+            first_frame_at=self._first_frame_at,
+            finished_at=time.time(),
+            stop=stop,
         )
 
     def _extract(self, clip: Clip, progress: "_Progress") -> Rows | Failure:
@@ -115,6 +141,12 @@ class ShardWorker:
             extraction = self._detector.extract(
                 clip, lambda frames: progress.show(frames, clip.clip_id, self._detector.child_pid)
             )
+        except OSError as error:
+            # Not OUT: too many processes or open files, or no room for what a long clip spools.
+            raise JobError(
+                f"{clip.clip_id}: this machine ({socket.gethostname()}, temporary files in "
+                f"{tempfile.gettempdir()}) cannot go on: {error}"
+            ) from error
         except ClipError as error:
             progress.failures += 1
             return Failure(
@@ -128,6 +160,7 @@ class ShardWorker:
             )
         progress.clips += 1
         progress.frames += extraction.num_frames
+        progress.unreadable_frames += extraction.num_unreadable
         provenance = self._provenance(extraction)
         return (encode(clip, piece, provenance) for piece in extraction.pieces)
 
@@ -157,6 +190,7 @@ class _Progress:
     clips: int = 0
     frames: int = 0
     failures: int = 0
+    unreadable_frames: int = 0
     started: float = field(default_factory=time.time)
     _shown: float = 0.0
 

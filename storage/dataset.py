@@ -164,10 +164,20 @@ class Dataset:
         self.store.delete(_CONFIG)
 
     def plan(self) -> Plan:
-        """The plan; empty where none has been made."""
+        """The plan; empty where none has been made.
+
+        Raises:
+            JobError: If it is damaged, or missing although shards stand: without it every clip would be
+                extracted once more.
+        """
         if not self.store.exists(_PLAN):
+            if self.done():
+                raise JobError(
+                    f"{self.store.full(_PLAN)}: missing, although shards stand: put it back, or use "
+                    "--overwrite to delete the data set and start anew"
+                )
             return Plan()
-        return plans.from_table(pq.read_table(self.store.open(_PLAN)))
+        return plans.from_table(self._read_table(_PLAN))
 
     def write_plan(self, plan: Plan) -> None:
         """Writes the plan, whole or not at all."""
@@ -178,7 +188,16 @@ class Dataset:
 
     def planned_clips(self, shard: int) -> list[Clip]:
         """The clips of one shard, read without the rest of a long plan."""
-        return plans.to_clips(pq.read_table(self.store.open(_PLAN), filters=[("shard", "==", shard)]))
+        return plans.to_clips(self._read_table(_PLAN, filters=[("shard", "==", shard)]))
+
+    def _read_table(self, name: str, **options: object) -> pa.Table:
+        try:
+            return pq.read_table(self.store.open(name), **options)
+        except (pa.ArrowException, OSError) as error:
+            raise JobError(
+                f"{self.store.full(name)}: expected a Parquet file, cannot read it: {error}: put back a good "
+                "copy, or use --overwrite to delete the data set and start anew"
+            ) from error
 
     def done(self) -> dict[int, str]:
         """Shards that stand, with their file names."""
@@ -195,7 +214,7 @@ class Dataset:
             match = _FAILURES.fullmatch(name)
             # An unfinished shard's file is of a killed attempt; a clip planned elsewhere was tried again.
             if match and int(match[1]) in done:
-                table = pq.read_table(self.store.open(name)).cast(FAILURE_SCHEMA)
+                table = self._read_table(name).cast(FAILURE_SCHEMA)
                 current = [shard_of.get(clip_id) == int(match[1]) for clip_id in table["clip_id"].to_pylist()]
                 tables.append(table.filter(pa.array(current, pa.bool_())))
         return pa.concat_tables(tables)
@@ -246,7 +265,7 @@ class Dataset:
             raise JobError(f"{clip_id!r}: no such clip was planned in {self.store.location}")
         if name is None:
             raise JobError(f"{clip_id!r}: not done yet; run the same extract command again to go on")
-        table = pq.read_table(self.store.open(name), filters=pc.field("clip_id") == clip_id)
+        table = self._read_table(name, filters=pc.field("clip_id") == clip_id)
         if not table.num_rows:
             failures = self.failures(plan).filter(pc.field("clip_id") == clip_id).to_pylist()
             why = failures[0]["error"] if failures else "its shard has no row for it"

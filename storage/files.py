@@ -50,6 +50,19 @@ class Store:
         """The whole path or URI of a file, for messages."""
         return f"{self.location}/{name}"
 
+    def expect_writable(self) -> None:
+        """Makes sure that files can be written, and leaves nothing.
+
+        Raises:
+            JobError: If they cannot.
+        """
+        above = self.root
+        while self.is_local and not os.path.exists(above):
+            above = os.path.dirname(above)
+        if self.is_local and not os.access(above, os.W_OK | os.X_OK):
+            with _explained(self.location):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
     def exists(self, name: str) -> bool:
         """Whether a file or folder stands.
 

@@ -66,13 +66,7 @@ class JobMark:
         Raises:
             JobError: If another job is at work, naming its host and start time.
         """
-        other = self._read()
-        if other and _is_alive(other):
-            started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(other["started"])))
-            raise JobError(
-                f"{self._store.location}: another job works on it, started {started} on {other['host']} "
-                f"(process {other['pid']}): wait for it, or stop it first"
-            )
+        self.expect_free()
         self.renew()
         # Of two that start in the same moment the later writer wins; the other sees it here or at its
         # first commit, and leaves nothing.
@@ -81,6 +75,20 @@ class JobMark:
         for status in self._store.names(FOLDER):
             if status != _JOB:
                 self._store.delete(status)
+
+    def expect_free(self) -> None:
+        """Makes sure that no other job is at work.
+
+        Raises:
+            JobError: If one is, naming its host and start time.
+        """
+        other = self._read()
+        if other and _is_alive(other):
+            started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(other["started"])))
+            raise JobError(
+                f"{self._store.location}: another job works on it, started {started} on {other['host']} "
+                f"(process {other['pid']}): wait for it, or stop it first"
+            )
 
     def renew(self) -> None:
         """Says that the job lives."""
@@ -127,13 +135,27 @@ def report(store: Store, status: WorkerStatus) -> None:
 
 
 def reports(store: Store) -> list[WorkerStatus]:
-    """How far each worker is; empty where no job runs."""
-    found = []
-    for name in store.names(FOLDER):
-        if os.path.basename(name).startswith("worker-"):
-            with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-                found.append(WorkerStatus(**json.loads(store.read(name))))
-    return found
+    """How far each worker is, of dead ones only what nobody took over; empty where no job runs."""
+    by_shard: dict[int, WorkerStatus] = {}
+    with contextlib.suppress(JobError, OSError):
+        for name in store.names(FOLDER):
+            if os.path.basename(name).startswith("worker-"):
+                with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+                    status = WorkerStatus(**json.loads(store.read(name)))
+                    known = by_shard.get(status.shard)
+                    if known is None or known.time < status.time:
+                        by_shard[status.shard] = status
+    return sorted(by_shard.values(), key=lambda status: status.worker)
+
+
+def count_start(store: Store, shard: int) -> int:
+    """Counts how often this job has begun a shard; returns the count with this time in it."""
+    name = f"{FOLDER}/starts-{shard:06d}"
+    count = 1
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        count += int(store.read(name))
+    store.write(name, str(count).encode(), durable=False)
+    return count
 
 
 def running_job(store: Store) -> dict[str, Any] | None:

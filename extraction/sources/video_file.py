@@ -57,7 +57,7 @@ def claimed_num_frames(path: str) -> int:
                 duration_s = float(stream.duration * stream.time_base)
             else:
                 duration_s = (container.duration or 0) / av.time_base
-    # A header may hold any nonsense: PyAV's errors are OSErrors and ValueErrors.
-    except (OSError, ValueError, ArithmeticError):
+    # A header may hold any nonsense. PyAV's errors share no base but their own, and one of them is EOFError.
+    except (av.FFmpegError, OSError, ValueError, ArithmeticError, LookupError, MemoryError):
         return 0
     return max(0, round(duration_s * float(rate))) if rate else 0

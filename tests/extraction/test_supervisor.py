@@ -17,8 +17,10 @@ pytest.importorskip("mediapipe.python.solutions", reason="needs the legacy line 
 from bare_loop import assert_same_bits, bare_landmarks
 
 from extraction.clips import Clip
-from extraction.detectors import DetectorOptions
+from extraction.detectors import DetectorOptions, create_detector
 from extraction.errors import ClipError, JobError
+from extraction.extract import ClipExtraction
+from extraction.frames import FrameOptions
 from extraction.landmarks import FrameStatus
 from extraction.sources import discover_tree
 from extraction.supervisor import DetectorProcess, Extraction, Policy
@@ -143,7 +145,7 @@ class TestLost:
     def test_the_child_dies_with_its_parent_even_in_stuck_native_code(self, root, monkeypatch):
         set_faults(monkeypatch, train_zoom="hang")
         code = f"""
-from extraction.detectors import DetectorOptions
+from extraction.detectors import DetectorOptions, create_detector
 from extraction.sources import discover_tree
 from extraction.supervisor import DetectorProcess
 detector = DetectorProcess(DetectorOptions(engine="faulty_engine:make"))
@@ -218,6 +220,18 @@ class TestBadClips:
         with pytest.raises(ClipError, match="not what was planned") as failed:
             detector.extract(clip)
         assert failed.value.reason == "input-changed"
+
+    def test_input_that_goes_away_while_it_is_read(self, root, tmp_path):
+        folder = shutil.copytree(root / "dev/pan", tmp_path / "pan")
+        (clip,) = discover_tree(str(tmp_path)).clips
+        real = create_detector(DetectorOptions())
+
+        def after(num_frames: int) -> None:
+            if num_frames == 3:
+                (folder / sorted(os.listdir(folder))[4]).unlink()
+
+        with pytest.raises(ClipError, match="changed while it was read"):
+            list(ClipExtraction(clip, real, FrameOptions(), on_frame=after))
 
     def test_unreadable_frames_keep_their_place(self, detector, root, tmp_path):
         shutil.copytree(root / "dev/pan", tmp_path / "pan")

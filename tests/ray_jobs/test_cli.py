@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ray_jobs.cli import main
+from ray_jobs.cli import guarded, main
 
 
 @pytest.fixture
@@ -97,6 +97,14 @@ def test_extract_names_the_line_that_has_an_engine(fails, tmp_path):
     message = fails("extract", tmp_path, tmp_path / "out")
     assert "Python 3.11 or 3.12" in message
     assert not (tmp_path / "out").exists()
+
+
+def test_what_nobody_thought_of_is_not_taken_for_a_finished_job(capsys):
+    def broken() -> int:
+        raise KeyError("surprise")
+
+    assert guarded(broken) == 2
+    assert "surprise" in capsys.readouterr().err
 
 
 def test_the_module_is_the_same_entry():

@@ -47,10 +47,11 @@ def test_the_driver_killed_again_and_again(start, landmarks, many, portrait, tmp
         process = start("extract", many, out, *OPTIONS, **SLOW)
         wait_for(lambda: running.reports(Store(str(out))))
         time.sleep(chance.uniform(0, 3))
+        family = descendants(process.pid)
         process.kill()
         process.wait()
         before = set(Dataset.open(str(out)).done())
-        wait_for(lambda: not processes_of(out))  # no orphan stays
+        wait_for(lambda family=family: not running_of(family))  # no orphan stays
         assert before <= set(Dataset.open(str(out)).done())
     done = landmarks("extract", many, out, *OPTIONS)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -62,6 +63,7 @@ def test_actors_and_children_killed_while_the_job_runs(start, many, portrait, tm
     out = tmp_path / "out"
     process = start("extract", many, out, *OPTIONS, "--max-attempts", "20", **SLOW)
     chance = random.Random(7)
+    killed: Counter[str] = Counter()
     for kind in ("actor", "child", "actor", "child"):
         wait_for(lambda: running.reports(Store(str(out))))
         time.sleep(chance.uniform(0.3, 1.5))
@@ -74,8 +76,11 @@ def test_actors_and_children_killed_while_the_job_runs(start, many, portrait, tm
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
+        killed[kind] += 1
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
+    assert killed["actor"]
+    assert killed["child"]
     assert_complete(out, many, portrait)
 
 
@@ -84,6 +89,7 @@ def test_stopped_from_outside(sent, start, landmarks, many, tmp_path):
     out = tmp_path / "out"
     process = start("extract", many, out, *OPTIONS, SLOW_S="0.3")
     wait_for(lambda: running.reports(Store(str(out))))
+    family = descendants(process.pid)
     asked = time.monotonic()
     process.send_signal(sent)
     output, _ = process.communicate(timeout=20)
@@ -91,7 +97,7 @@ def test_stopped_from_outside(sent, start, landmarks, many, tmp_path):
     assert process.returncode == 130, output
     assert "run the same command again to go on" in output
     assert "Traceback" not in output
-    wait_for(lambda: not processes_of(out))
+    wait_for(lambda: not running_of(family))
     assert json.loads(landmarks("progress", out, "--json").stdout)["job"] is None
 
 
@@ -126,18 +132,13 @@ def assert_complete(out: Path, many: Path, portrait: Path) -> None:
     assert not temporary
 
 
-def processes_of(out: Path) -> list[int]:
-    """Processes of a job on this data set: those that its reports named, and whatever has OUT open."""
+def running_of(pids: list[int]) -> list[int]:
+    """Those of some processes that still run."""
     found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        is_ours = str(out).encode() in command or b"MapWorker" in command or b"detector_child" in command
-        if is_ours and state != "Z":
-            found.append(int(pid))
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                found.append(pid)
     return found
 
 

@@ -75,6 +75,19 @@ def test_frames_that_moved(out, frames, tmp_path, capsys):
         moved.rename(frames)
 
 
+def test_frames_that_are_not_those_extracted(out, frames, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(frames, other)
+    names = sorted(path.name for path in (other / "dev/pan").iterdir())
+    (other / "dev/pan" / names[0]).unlink()
+    for position, text in (("0", f"was '{names[0]}' when it was extracted"), ("5", "no longer in")):
+        assert main(["draw", str(out), "dev/pan", "--frames", str(other), "--frame", position]) == 2
+        assert text in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["draw", str(out), "dev/pan", "--to", str(tmp_path / "file")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [(["dev/pan", "--frame", "6"], "it has frames 0 to 5"), (["dev/nobody"], "no such clip was planned")],

@@ -281,3 +281,19 @@ def test_one_clip_is_found_without_reading_the_others(dataset):
     column = pq.read_metadata(dataset.store.full(dataset.done()[0])).row_group(1).column(0)
     assert (column.statistics.min, column.statistics.max) == ("16", "31")
     assert dataset.read_clip("20")["clip_id"].to_pylist() == ["20"]
+
+
+def test_a_lost_plan_is_told_and_not_made_anew_beside_the_shards(dataset):
+    clips = [clip("a"), clip("b")]
+    plan(dataset, {0: clips})
+    store(dataset, 0, *clips)
+    dataset.store.delete("plan.parquet")
+    with pytest.raises(JobError, match=r"plan\.parquet: missing, although shards stand"):
+        dataset.plan()
+    dataset.delete()  # what --overwrite does still works
+
+
+def test_a_damaged_plan_is_told(dataset):
+    dataset.store.write("plan.parquet", b"PAR1 or not")
+    with pytest.raises(JobError, match=r"plan\.parquet: expected a Parquet file"):
+        dataset.plan()

@@ -10,7 +10,7 @@ import pytest
 
 from extraction.errors import JobError
 from storage.files import Store
-from storage.running import JobMark, WorkerStatus, process_began, report, reports, running_job
+from storage.running import JobMark, WorkerStatus, count_start, process_began, report, reports, running_job
 
 MARK = "_running/job.json"
 
@@ -128,3 +128,14 @@ def test_workers_report(store):
 
 def test_the_start_of_this_process_is_known():
     assert time.time() - 3600 < process_began() < time.time()
+
+
+def test_starts_of_a_shard_are_counted(store):
+    assert [count_start(store, 3), count_start(store, 4), count_start(store, 3)] == [1, 1, 2]
+
+
+def test_of_a_shard_that_was_taken_over_only_the_newest_report_counts(store):
+    report(store, WorkerStatus("dead", shard=1, frames=90, time=1.0))
+    report(store, WorkerStatus("alive", shard=1, frames=10, time=2.0))
+    report(store, WorkerStatus("other", shard=2, time=1.5))
+    assert [status.worker for status in reports(store)] == ["alive", "other"]
