@@ -133,11 +133,17 @@ def assert_complete(out: Path, many: Path, portrait: Path) -> None:
 
 
 def running_of(pids: list[int]) -> list[int]:
-    """Those of some processes that still run."""
+    """Those of some processes that still run.
+
+    Ray's two agents are let off: after their raylet's death they first try for about a minute to tell a
+    head process that is dead as well, idle, and then end.
+    """
     found = []
     for pid in pids:
         with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            is_agent = b"Agent" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            if state != "Z" and not is_agent:
                 found.append(pid)
     return found
 
