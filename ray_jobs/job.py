@@ -222,9 +222,10 @@ def discover(inputs: Inputs, on_progress: Callable[[DiscoveryCounts], None] | No
             on_progress=on_progress,
         )
     path = inputs.source
-    read = read_parquet_manifest if path.lower().endswith(".parquet") else read_csv_manifest
+    is_parquet = path.lower().endswith(".parquet")
     return clips_from_rows(
-        read(path),
+        read_parquet_manifest(path) if is_parquet else read_csv_manifest(path),
+        numbered_by="row" if is_parquet else "line",
         base=os.path.dirname(path),
         source=path,
         allow_outside=inputs.allow_outside,
