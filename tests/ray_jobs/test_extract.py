@@ -31,7 +31,8 @@ def read(out: Path, clip_id: str) -> ClipLandmarks:
     return decode(table)
 
 
-@pytest.mark.parametrize(("mode", "workers"), [("tracking", 2), ("static", 1)])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("mode", ["tracking", "static"])
 def test_phoenix_is_bit_equal_to_a_bare_loop(
     mode, workers, landmarks, phoenix_root, phoenix_expected, tmp_path
 ):
