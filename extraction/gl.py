@@ -1,6 +1,33 @@
-"""The GL environment of a worker, and the system libraries behind it."""
+"""What an error of MediaPipe, EGL or OpenGL means, and the GL environment of a worker."""
 
 from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Meaning(StrEnum):
+    """What an error's text means for the one who has to go on."""
+
+    NO_GPU_IN_BUILD = "no-gpu-in-build"
+    NO_EGL = "no-usable-egl"
+    CONTEXT = "context-lost"
+    POISONED = "graph-poisoned"
+    CALLER = "caller-bug"
+    CONFIGURATION = "configuration"
+    NOISE = "log-noise"
+    UNKNOWN = "unknown"
+
+
+class Place(StrEnum):
+    """Where a text appeared: the same words mean different things in an exception and in a log."""
+
+    EXCEPTION = "exception"
+    LOG = "log"
+
+
+def classify(text: str, place: Place) -> Meaning:
+    """Says what an error's text means."""
+    raise NotImplementedError
+
 
 _CPU_ENVIRONMENT = {
     # A libglvnd variable: with no EGL vendor to load, MediaPipe 0.10.21 makes no GL context, which it

@@ -3,7 +3,7 @@
 The tables are MediaPipe's, written down here so that nothing outside the detectors needs it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
@@ -164,26 +164,62 @@ PARTS: Mapping[str, Part] = MappingProxyType(
 )
 """Every part by name, in the order of the columns, with the plain face."""
 
+# mediapipe/tasks/cc/vision/face_landmarker/face_blendshapes_graph.cc, kBlendshapeNames.
+FACE_BLENDSHAPES = (
+    "_neutral",
+    *("browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
+    *("cheekPuff", "cheekSquintLeft", "cheekSquintRight"),
+    *("eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft", "eyeLookDownRight", "eyeLookInLeft"),
+    *("eyeLookInRight", "eyeLookOutLeft", "eyeLookOutRight", "eyeLookUpLeft", "eyeLookUpRight"),
+    *("eyeSquintLeft", "eyeSquintRight", "eyeWideLeft", "eyeWideRight"),
+    *("jawForward", "jawLeft", "jawOpen", "jawRight"),
+    *("mouthClose", "mouthDimpleLeft", "mouthDimpleRight", "mouthFrownLeft", "mouthFrownRight"),
+    *("mouthFunnel", "mouthLeft", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthPressLeft"),
+    *("mouthPressRight", "mouthPucker", "mouthRight", "mouthRollLower", "mouthRollUpper"),
+    *("mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft", "mouthSmileRight", "mouthStretchLeft"),
+    *("mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight", "noseSneerLeft", "noseSneerRight"),
+)
 
-def parts(refine_face: bool) -> dict[str, Part]:
+EXTRA_PARTS: Mapping[str, Part] = MappingProxyType(
+    {
+        part.name: part
+        for part in (
+            Part("left_hand_world", 21, HAND_POINTS, HAND_EDGES),
+            Part("right_hand_world", 21, HAND_POINTS, HAND_EDGES),
+            Part("face_blendshapes", 52, FACE_BLENDSHAPES, ()),
+        )
+    }
+)
+"""Parts that an engine may give beyond :data:`PARTS`, in the order of the columns, behind those."""
+
+
+def num_dims(part: str) -> int:
+    """Values a point has: 3 (x, y, z), or 1 (a score in [0, 1]) for ``face_blendshapes``."""
+    return 1 if part == "face_blendshapes" else 3
+
+
+def parts(refine_face: bool, extra_parts: Collection[str] = ()) -> dict[str, Part]:
     """The parts that a detector gives.
 
     Args:
         refine_face: Whether the face has its refined irises: 478 points, otherwise 468.
+        extra_parts: Which of :data:`EXTRA_PARTS` there are too.
 
     Returns:
         Part name to part, in the order of the columns.
     """
-    return {**PARTS, "face": REFINED_FACE} if refine_face else dict(PARTS)
+    extra = {name: part for name, part in EXTRA_PARTS.items() if name in extra_parts}
+    return {**PARTS, **({"face": REFINED_FACE} if refine_face else {}), **extra}
 
 
-def num_points(refine_face: bool) -> dict[str, int]:
+def num_points(refine_face: bool, extra_parts: Collection[str] = ()) -> dict[str, int]:
     """How many points each part has.
 
     Args:
         refine_face: As in :func:`parts`.
+        extra_parts: As in :func:`parts`.
 
     Returns:
         Part name to number of points, in the order of the columns.
     """
-    return {name: part.num_points for name, part in parts(refine_face).items()}
+    return {name: part.num_points for name, part in parts(refine_face, extra_parts).items()}

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from extraction.clips import Clip
-from extraction.detectors import check_engine
+from extraction.detectors import resolve_engine
 from extraction.errors import JobError
 from extraction.sources import (
     Discovery,
@@ -144,7 +144,7 @@ def check(config: JobConfig, inputs: Inputs, overwrite: bool) -> Dataset:
         JobError: If the detector cannot be made here, no cluster answers, or OUT is not fit for these
             inputs and options.
     """
-    check_engine(config.detector)
+    resolve_engine(config.detector)
     _expect_cluster(config.address)
     dataset = Dataset(config.out)
     if inputs.frames is not None and os.path.isdir(inputs.frames):

@@ -41,12 +41,18 @@ _LANDMARK = {
 _TAGS = {"x": 0x0D, "y": 0x15, "z": 0x1D, "visibility": 0x25}
 
 
-def check(options: DetectorOptions, mediapipe_version: str | None) -> None:
+DELEGATES = ("cpu",)
+
+
+def resolve(options: DetectorOptions, mediapipe_version: str | None) -> DetectorOptions:
     """Finds out, without importing MediaPipe, whether this engine can run here.
 
     Args:
         options: What the detector is to be.
         mediapipe_version: The installed version, or None where there is none.
+
+    Returns:
+        The options; the models lie in the wheel.
 
     Raises:
         JobError: If MediaPipe is missing or has no legacy solutions, or the pose model is not there.
@@ -69,6 +75,12 @@ def check(options: DetectorOptions, mediapipe_version: str | None) -> None:
             f"--model-complexity {options.model_complexity} needs the pose model {model.name}, which the "
             f"mediapipe wheel does not carry: put it at {model}, or use --model-complexity 1"
         )
+    return options
+
+
+def create(options: DetectorOptions) -> "HolisticDetector":
+    """Makes the detector."""
+    return HolisticDetector(options)
 
 
 class HolisticDetector:

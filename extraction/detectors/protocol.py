@@ -1,7 +1,7 @@
 """What every engine offers, and the options that decide its results."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from extraction.errors import JobError
 from extraction.landmarks import FrameLandmarks
+from extraction.topology import EXTRA_PARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +17,14 @@ class DetectorOptions:
     """Everything that can change a detector's results.
 
     Attributes:
-        engine: ``"holistic"`` (legacy MediaPipe Holistic), or ``"package.module:function"`` for an
-            engine of your own: a function that takes these options and returns a :class:`Detector`.
+        engine: One of :data:`extraction.detectors.registry.ENGINES`, or ``"package.module:function"`` for
+            an engine of your own: a function that takes these options and returns a :class:`Detector`.
+        delegate: What the models run on: ``"cpu"``, ``"gpu"``, or ``"auto"``, which the supervisor decides
+            by the host; an engine is only ever given one of the first two.
+        model: Model file, or folder of model files for an engine with several; "" for the engine's own.
+        model_sha256: Digest of the model; "" for a model that lies in the MediaPipe wheel.
+        extra_parts: Parts beyond the usual ones, of :data:`extraction.topology.EXTRA_PARTS`.
+        mask: What a segmenter's masks hold: ``"category"`` or ``"confidence"``.
         static: Detect every frame afresh instead of tracking from frame to frame.
         model_complexity: Size of the pose model: 0 lite, 1 full, 2 heavy.
         refine_face: 478 face points with irises instead of 468.
@@ -30,6 +37,11 @@ class DetectorOptions:
     """
 
     engine: str = "holistic"
+    delegate: str = "cpu"
+    model: str = ""
+    model_sha256: str = ""
+    extra_parts: tuple[str, ...] = ()
+    mask: str = "category"
     static: bool = False
     model_complexity: int = 1
     refine_face: bool = False
@@ -43,6 +55,12 @@ class DetectorOptions:
         for name in ("min_detection_confidence", "min_tracking_confidence"):
             if not 0 <= getattr(self, name) <= 1:
                 raise JobError(f"{name} must lie between 0 and 1, found {getattr(self, name)}")
+        if self.delegate not in ("auto", "cpu", "gpu"):
+            raise JobError(f"delegate must be 'auto', 'cpu' or 'gpu', found {self.delegate!r}")
+        if self.mask not in ("category", "confidence"):
+            raise JobError(f"mask must be 'category' or 'confidence', found {self.mask!r}")
+        if unknown := sorted(set(self.extra_parts) - EXTRA_PARTS.keys()):
+            raise JobError(f"unknown extra part {unknown[0]!r}: expected {', '.join(EXTRA_PARTS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +71,18 @@ class DetectorInfo:
         engine: Name of the engine.
         engine_version: Version of the library that detects.
         delegate: What the models run on: ``"cpu"`` or ``"gpu"``.
-        num_points: Part name to its number of points, in column order.
+        num_points: Part name to its number of points, in column order; none for a segmenter.
+        has_masks: Whether each frame comes with a segmentation mask.
+        closes_after_error: Whether ``close`` can be trusted after ``detect`` has raised. Where it cannot,
+            the child process is replaced instead.
     """
 
     engine: str
     engine_version: str
     delegate: str
     num_points: Mapping[str, int]
+    has_masks: bool = False
+    closes_after_error: bool = True
 
 
 class Detector(Protocol):
@@ -86,3 +109,21 @@ class Detector(Protocol):
     def close(self) -> None:
         """Gives back what the detector holds."""
         ...
+
+
+def refuse_unused(options: DetectorOptions, *names: str) -> None:
+    """Refuses options that an engine would silently ignore.
+
+    Args:
+        options: As asked for.
+        names: Fields that mean nothing to the engine.
+
+    Raises:
+        JobError: Naming the first that differs from its default.
+    """
+    for field in fields(DetectorOptions):
+        if field.name in names and getattr(options, field.name) != field.default:
+            raise JobError(
+                f"engine {options.engine!r} does not know {field.name}, found "
+                f"{getattr(options, field.name)!r}: leave --{field.name.replace('_', '-')} out"
+            )

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from extraction.detectors import DetectorOptions, check_engine, create_detector
-from extraction.detectors.holistic import check, to_array
+from extraction.detectors import DetectorOptions, create_detector, resolve_engine
+from extraction.detectors.holistic import resolve, to_array
 from extraction.errors import JobError
 
 pytest.importorskip("mediapipe.python.solutions", reason="needs the legacy line of mediapipe (Python < 3.13)")
@@ -46,16 +46,16 @@ class TestCheck:
         monkeypatch.syspath_prepend(str(tmp_path))
         monkeypatch.delitem(__import__("sys").modules, "mediapipe", raising=False)
         with pytest.raises(JobError, match=r"found mediapipe 1\.2\.2.*Python 3\.11 or 3\.12"):
-            check(DetectorOptions(), "1.2.2")
+            resolve(DetectorOptions(), "1.2.2")
 
     def test_no_mediapipe(self):
         with pytest.raises(JobError, match="found none"):
-            check(DetectorOptions(), None)
+            resolve(DetectorOptions(), None)
 
     @pytest.mark.parametrize("engine", ["nothing:make", "json:nothing"])
     def test_an_engine_of_ones_own_that_is_not_there(self, engine):
         with pytest.raises(JobError, match="cannot be imported"):
-            check_engine(DetectorOptions(engine=engine))
+            resolve_engine(DetectorOptions(engine=engine))
 
 
 def test_refined_face_has_478_points(portrait_frame):
