@@ -1,4 +1,4 @@
-"""Landmarks drawn on their frame, for a human eye."""
+"""Landmarks and masks drawn on their frame, for a human eye."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from extraction.landmarks import ClipLandmarks, Floats, FrameLandmarks
+from extraction.landmarks import FOREGROUND_FROM, ClipLandmarks, Floats, FrameLandmarks, FrameStatus
 from extraction.topology import PARTS, REFINED_FACE, Edge, Part
 
 Image = NDArray[np.uint8]
@@ -47,14 +47,32 @@ POSE_ROWS_SHOWN_BETTER_BY: Mapping[str, tuple[int, ...]] = MappingProxyType(
 SUBPIXEL_BITS = 4
 FARTHEST_PX = 1 << 20
 
+# Of a mask's classes 1, 2, 3 and so on, over again from the seventh; a person is class 1. All of them are far
+# from the parts' colours.
+MASK_COLOURS_RGB: tuple[Colour, ...] = (
+    (255, 64, 200),
+    (255, 240, 0),
+    (96, 64, 255),
+    (128, 64, 16),
+    (0, 112, 112),
+    (208, 0, 48),
+)
+MASK_OPACITY = 0.35
+MASK_LINE_WIDTH_PX = 1.5
+
 # A long thin frame is enlarged no further than to this many times min_side_px on its longer side.
 MAX_ASPECT = 4
 
 
 def draw(
-    frame: Image, landmarks: FrameLandmarks, *, min_side_px: int = 480, caption: str | None = None
+    frame: Image,
+    landmarks: FrameLandmarks,
+    *,
+    classes: Image | None = None,
+    min_side_px: int = 480,
+    caption: str | None = None,
 ) -> Image:
-    """Draws body, hands and face outlines on a frame.
+    """Draws body, hands and face outlines on a frame, above the classes of a mask.
 
     Left out are points that are NaN, ``pose_world``, which is no place in the picture, and parts of
     other names; a line to a point outside ends at the border. The pose's points of low visibility are
@@ -63,6 +81,8 @@ def draw(
     Args:
         frame: uint8 (H, W, 3), RGB; not changed.
         landmarks: What was found in this frame.
+        classes: uint8 (H, W), 0 where background, as :func:`read_classes` gives it; each class gets a
+            translucent colour and an outline.
         min_side_px: A frame whose shorter side is below this is enlarged by a whole number first.
         caption: One line for the lower left corner; what is not ASCII shows as a question mark.
 
@@ -70,11 +90,13 @@ def draw(
         New uint8 (k*H, k*W, 3) array, RGB, with k = 1 for a frame that is large enough.
 
     Raises:
-        ValueError: If the frame or a part has an unexpected shape or type.
+        ValueError: If the frame, the classes or a part have an unexpected shape or type.
     """
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.size == 0:
         raise ValueError(f"expected a uint8 (H, W, 3) frame, found {frame.dtype} {frame.shape}")
     picture = _enlarged(frame, min_side_px)
+    if classes is not None:
+        picture = _with_classes(picture, classes, frame.shape[:2])
     for name in COLOURS_RGB:
         if name in landmarks.parts:
             part = _part(name, landmarks.parts[name])
@@ -95,7 +117,8 @@ def frame_landmarks(clip: ClipLandmarks, position: int) -> FrameLandmarks:
         position: 0 to T - 1.
 
     Returns:
-        The parts found there, read-only; none where the frame is unreadable or nobody is in it.
+        The parts found there, read-only, and the mask; none where the frame is unreadable or nobody is in
+        it.
 
     Raises:
         IndexError: If the position is not in the clip.
@@ -104,7 +127,31 @@ def frame_landmarks(clip: ClipLandmarks, position: int) -> FrameLandmarks:
         raise IndexError(f"expected a position from 0 to {len(clip) - 1}, found {position}")
     parts = {name: points[position] for name, points in clip.parts.items() if clip.present(name)[position]}
     visibility = clip.pose_visibility[position]
-    return FrameLandmarks(parts, None if np.isnan(visibility).all() else visibility)
+    mask = clip.masks_png[position] if clip.masks_png is not None else None
+    # Whether the mask has foreground is not kept: the status says it, for engines of masks alone.
+    found = mask is not None and bool(clip.frame_status[position] == FrameStatus.OK)
+    return FrameLandmarks(parts, None if np.isnan(visibility).all() else visibility, mask, found)
+
+
+def read_classes(mask_png: bytes, mask: str) -> Image:
+    """Reads which class each pixel of a mask belongs to.
+
+    Args:
+        mask_png: As in :class:`extraction.landmarks.FrameLandmarks`.
+        mask: What it holds: ``"category"`` or ``"confidence"``.
+
+    Returns:
+        uint8 (H, W), 0 where background; of a confidence mask 1 where it is
+        :data:`extraction.landmarks.FOREGROUND_FROM` or more.
+
+    Raises:
+        ValueError: If the bytes are no such PNG.
+    """
+    values = cv2.imdecode(np.frombuffer(mask_png, np.uint8), cv2.IMREAD_UNCHANGED) if mask_png else None
+    if values is None or values.dtype != np.uint8 or values.ndim != 2:
+        found = "no picture" if values is None else f"{values.dtype} {values.shape}"
+        raise ValueError(f"expected a mask as a PNG of 8 bits and one channel, found {found}")
+    return np.asarray(values if mask == "category" else values >= FOREGROUND_FROM, np.uint8)
 
 
 def _enlarged(frame: Image, min_side_px: int) -> Image:
@@ -117,6 +164,26 @@ def _enlarged(frame: Image, min_side_px: int) -> Image:
         return copy
     size = (width * factor, height * factor)
     return np.asarray(cv2.resize(copy, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _with_classes(picture: Image, classes: Image, frame_shape: tuple[int, ...]) -> Image:
+    """The picture with a mask on it: each class of the frame in its colour, its outline on a dark rim."""
+    if classes.dtype != np.uint8 or classes.shape != frame_shape:
+        raise ValueError(f"expected uint8 {frame_shape} classes, found {classes.dtype} {classes.shape}")
+    height, width = picture.shape[:2]
+    scale = min(height, width) / WIDTHS_ARE_FOR_SIDE_PX
+    line, rim = max(1, round(MASK_LINE_WIDTH_PX * scale)), 2 * max(1, round(scale))
+    for index in np.unique(classes[classes > 0]):
+        colour = MASK_COLOURS_RGB[(int(index) - 1) % len(MASK_COLOURS_RGB)]
+        # Enlarged as grey values and cut at their half, the outline has no steps.
+        grey = np.where(classes == index, 255, 0).astype(np.uint8)
+        inside = cv2.resize(grey, (width, height), interpolation=cv2.INTER_LINEAR) > 127
+        blended = picture[inside] * (1 - MASK_OPACITY) + np.array(colour) * MASK_OPACITY
+        picture[inside] = blended.round().astype(np.uint8)
+        contours, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        for thickness, paint in ((line + rim, OUTLINE_RGB), (line, colour)):
+            cv2.drawContours(picture, contours, -1, paint, thickness, cv2.LINE_AA)
+    return picture
 
 
 def _part(name: str, points: Floats) -> Part:

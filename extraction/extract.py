@@ -1,17 +1,20 @@
 """One clip through a detector: frames in, landmark arrays out."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from extraction.clips import Clip, printable
-from extraction.detectors import Detector
+from extraction.detectors import Detector, DetectorInfo
 from extraction.errors import ClipError
 from extraction.frames import Frame, FrameOptions, open_frames
 from extraction.landmarks import ClipLandmarks, FrameLandmarks, FrameStatus, stack_frames
 from extraction.messages import StageTimes
+
+_MASK_BYTES = 256 << 20
+"""A piece with this much of masks ends, whatever ``max_frames`` says: a list in Arrow holds 2 GiB at most."""
 
 
 class ClipExtraction:
@@ -64,12 +67,12 @@ class ClipExtraction:
 
     def __iter__(self) -> Iterator[ClipLandmarks]:
         self._detector.begin_clip(self._clip.clip_id)
-        num_points = self._detector.info.num_points
+        info = self._detector.info
         piece, readable = _Piece(0), 0
         errors: list[str] = []
         for frame in self._decoded():
-            if len(piece.names) == self._max_frames:
-                yield piece.landmarks(self._stream.fps, num_points)
+            if len(piece.names) == self._max_frames or piece.mask_bytes >= _MASK_BYTES:
+                yield piece.landmarks(self._stream.fps, info)
                 piece = _Piece(frame.index)
             landmarks = self._detect(frame)
             piece.add(frame, landmarks)
@@ -88,7 +91,7 @@ class ClipExtraction:
         if readable < self._num_frames:
             self._expect_unchanged(open_frames(self._clip, self._options).fingerprint)
         self.times.extract_ms = (time.perf_counter() - self._started) * 1000
-        yield piece.landmarks(self._stream.fps, num_points)
+        yield piece.landmarks(self._stream.fps, info)
 
     def _decoded(self) -> Iterator[Frame]:
         while True:
@@ -119,6 +122,7 @@ class _Piece:
     errors: list[str | None] = field(default_factory=list)
     sizes_px: list[tuple[int, int]] = field(default_factory=list)
     found: list[FrameLandmarks | None] = field(default_factory=list)
+    mask_bytes: int = 0
 
     def add(self, frame: Frame, landmarks: FrameLandmarks | None) -> None:
         self.names.append(printable(frame.name))
@@ -126,13 +130,13 @@ class _Piece:
         self.errors.append(frame.error)
         self.sizes_px.append((0, 0) if frame.image is None else (frame.image.shape[1], frame.image.shape[0]))
         self.found.append(landmarks)
-        if landmarks is None:
-            self.status.append(FrameStatus.UNREADABLE)
-        else:
-            self.status.append(FrameStatus.OK if landmarks.parts else FrameStatus.NOBODY)
+        self.status.append(FrameStatus.UNREADABLE if landmarks is None else landmarks.status)
+        if landmarks is not None and landmarks.mask_png is not None:
+            self.mask_bytes += len(landmarks.mask_png)
 
-    def landmarks(self, fps: float, num_points: Mapping[str, int]) -> ClipLandmarks:
-        parts, visibility = stack_frames(self.found, num_points)
+    def landmarks(self, fps: float, info: DetectorInfo) -> ClipLandmarks:
+        parts, visibility = stack_frames(self.found, info.num_points)
+        masks = tuple(None if frame is None else frame.mask_png for frame in self.found)
         return ClipLandmarks(
             first_frame=self.first_frame,
             fps=fps,
@@ -143,4 +147,5 @@ class _Piece:
             frame_sizes_px=np.array(self.sizes_px, np.int32).reshape(-1, 2),
             parts=parts,
             pose_visibility=visibility,
+            masks_png=masks if info.has_masks else None,
         )

@@ -7,14 +7,19 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from extraction.topology import num_dims
+
 Floats = NDArray[np.float32]
+
+FOREGROUND_FROM = 128
+"""Value of a confidence mask that counts as foreground: 255 times a half, rounded."""
 
 
 class FrameStatus(IntEnum):
     """What became of one frame position."""
 
     OK = 0
-    """Read, and at least one part found."""
+    """Read, and at least one part, or one pixel of the mask's foreground, found."""
     NOBODY = 1
     """Read, and nobody found in it."""
     UNREADABLE = 2
@@ -26,14 +31,24 @@ class FrameLandmarks:
     """What was found in one frame.
 
     Attributes:
-        parts: Part name to float32 (N, 3) array of x, y, z; a part that was not found is left out.
-            x and y are fractions of the frame's width and height, z as MediaPipe gives it; parts
-            whose name ends in ``_world`` are in metres.
+        parts: Part name to float32 (N, D) array, D as in :func:`extraction.topology.num_dims`; a part that
+            was not found is left out. Of x, y, z the first two are fractions of the frame's width and
+            height, z as MediaPipe gives it; parts whose name ends in ``_world`` are in metres.
         pose_visibility: float32 (33,) in [0, 1], or None where no pose was found.
+        mask_png: Segmentation mask as a PNG of 8 bits in one channel, (H, W) as the frame; None from an
+            engine that makes none.
+        mask_has_foreground: Whether any pixel of the mask is foreground.
     """
 
     parts: Mapping[str, Floats]
     pose_visibility: Floats | None = None
+    mask_png: bytes | None = None
+    mask_has_foreground: bool = False
+
+    @property
+    def status(self) -> FrameStatus:
+        """What became of this frame, which was read."""
+        return FrameStatus.OK if self.parts or self.mask_has_foreground else FrameStatus.NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +65,10 @@ class ClipLandmarks:
         frame_status: int8 (T,) of :class:`FrameStatus`.
         frame_errors: T entries: why a frame is unreadable, None for all others.
         frame_sizes_px: int32 (T, 2) of width, height; 0 where unreadable.
-        parts: Part name to float32 (T, N, 3), NaN where absent.
+        parts: Part name to float32 (T, N, D), NaN where absent; D is 3, or 1 for scores.
         pose_visibility: float32 (T, 33), NaN where absent.
+        masks_png: T masks as in :class:`FrameLandmarks`, None for an unreadable frame; None instead of
+            all of them from an engine that makes none.
 
     Raises:
         ValueError: If lengths, shapes or types do not agree, naming what does not.
@@ -66,6 +83,7 @@ class ClipLandmarks:
     frame_sizes_px: NDArray[np.int32]
     parts: Mapping[str, Floats]
     pose_visibility: Floats
+    masks_png: tuple[bytes | None, ...] | None = None
     _present: dict[str, NDArray[np.bool_]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -79,7 +97,8 @@ class ClipLandmarks:
             ("pose_visibility", self.pose_visibility, np.float32, (length, 33)),
         ]
         expected += [
-            (name, array, np.float32, (length, array.shape[1], 3)) for name, array in self.parts.items()
+            (name, array, np.float32, (length, array.shape[1], num_dims(name)))
+            for name, array in self.parts.items()
         ]
         for name, array, dtype, shape in expected:
             if array.dtype != dtype or array.shape != shape:
@@ -92,6 +111,8 @@ class ClipLandmarks:
                 f"expected {length} frame names and errors, "
                 f"found {len(self.frame_names)} and {len(self.frame_errors)}"
             )
+        if self.masks_png is not None and len(self.masks_png) != length:
+            raise ValueError(f"expected {length} masks, found {len(self.masks_png)}")
 
     def __len__(self) -> int:
         return len(self.frame_status)
@@ -126,9 +147,11 @@ def stack_frames(
         num_points: Part name to its number of points.
 
     Returns:
-        Part name to float32 (T, N, 3) with NaN where absent, and float32 (T, 33) of pose visibility.
+        Part name to float32 (T, N, D) with NaN where absent, and float32 (T, 33) of pose visibility.
     """
-    parts = {name: np.full((len(found), n, 3), np.nan, np.float32) for name, n in num_points.items()}
+    parts = {
+        name: np.full((len(found), n, num_dims(name)), np.nan, np.float32) for name, n in num_points.items()
+    }
     visibility = np.full((len(found), 33), np.nan, np.float32)
     for position, frame in enumerate(found):
         if frame is None:

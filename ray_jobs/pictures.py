@@ -1,4 +1,4 @@
-"""``landmarks draw``: frames of a clip with their landmarks, as PNG files."""
+"""``landmarks draw``: frames of a clip with their landmarks or masks, as PNG files."""
 
 import os
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extraction.clips import Clip, from_uri
-from extraction.draw import draw, frame_landmarks
+from extraction.draw import draw, frame_landmarks, read_classes
 from extraction.errors import ClipError, JobError
 from extraction.frames import Frame, FrameOptions, open_frames
 from extraction.landmarks import ClipLandmarks
@@ -19,13 +19,14 @@ from storage.rows import decode
 
 
 def draw_clip(out: str, clip_id: str, frames: str | None, positions: Sequence[int], to: str) -> list[str]:
-    """Draws landmarks over frames of a clip.
+    """Draws landmarks, or segmentation masks, over frames of a clip.
 
     Args:
         out: The data set.
         clip_id: Which clip.
         frames: The folder of clips; None where the input lies where it was read.
-        positions: Positions of frames in the clip; empty for the one with the most parts found.
+        positions: Positions of frames in the clip; empty for the one with the most parts found, of masks
+            alone the one with the largest.
         to: Folder for the pictures, made where it is missing.
 
     Returns:
@@ -40,10 +41,12 @@ def draw_clip(out: str, clip_id: str, frames: str | None, positions: Sequence[in
     total = sum(map(len, pieces))
     if wrong := [position for position in positions if not 0 <= position < total]:
         raise JobError(f"{clip_id!r}: it has frames 0 to {total - 1}, found --frame {wrong[0]}")
-    wanted = set(positions) or {_fullest(pieces)}
+    options: Any = dataset.config()["options"]
+    mask = str(options.get("mask", "category"))
+    wanted = set(positions) or {_fullest(pieces, mask)}
     clip = _input(table["uri"][0].as_py(), clip_id, frames)
     paths = []
-    for position, frame in _read(clip, wanted, _frame_options(dataset)).items():
+    for position, frame in _read(clip, wanted, _frame_options(options)).items():
         assert frame.image is not None
         piece = next(p for p in reversed(pieces) if p.first_frame <= position)
         extracted = piece.frame_names[position - piece.first_frame]
@@ -52,9 +55,11 @@ def draw_clip(out: str, clip_id: str, frames: str | None, positions: Sequence[in
                 f"{clip_id!r}: frame {position} was {extracted!r} when it was extracted, now it is "
                 f"{frame.name!r} in {clip.uri}: give the frames that were extracted"
             )
+        found = frame_landmarks(piece, position - piece.first_frame)
         picture = draw(
             frame.image,
-            frame_landmarks(piece, position - piece.first_frame),
+            found,
+            classes=read_classes(found.mask_png, mask) if found.mask_png is not None else None,
             caption=f"{clip_id}  frame {position}",
         )
         paths.append(os.path.join(to, f"{_file_name(clip_id)}-{position:06d}.png"))
@@ -83,10 +88,21 @@ def write_png(path: str, picture: NDArray[np.uint8]) -> None:
         ) from error
 
 
-def _fullest(pieces: list[ClipLandmarks]) -> int:
-    """Position of the frame in which the most parts were found, the first of equals."""
-    counts = [np.sum([p.present(part) for part in p.parts], axis=0) for p in pieces]
+def _fullest(pieces: list[ClipLandmarks], mask: str) -> int:
+    """Position of the frame with the most parts found, or the largest mask; the first of equals."""
+    counts = [_counts(piece, mask) for piece in pieces]
     return int(np.argmax(np.concatenate(counts)))
+
+
+def _counts(piece: ClipLandmarks, mask: str) -> NDArray[np.int64]:
+    """How much was found in each frame, int64 (T,): parts, or pixels of foreground where there are none."""
+    counts = np.zeros(len(piece), np.int64)
+    for part in piece.parts:
+        counts += piece.present(part)
+    masks = piece.masks_png if piece.masks_png is not None and not piece.parts else ()
+    for position, png in enumerate(masks):
+        counts[position] = 0 if png is None else np.count_nonzero(read_classes(png, mask))
+    return counts
 
 
 def _input(uri: str, clip_id: str, frames: str | None) -> Clip:
@@ -95,9 +111,8 @@ def _input(uri: str, clip_id: str, frames: str | None) -> Clip:
     return Clip(clip_id, uri, "video" if os.path.isfile(from_uri(uri)) else "frames")
 
 
-def _frame_options(dataset: Dataset) -> FrameOptions:
+def _frame_options(options: Any) -> FrameOptions:
     """As the frames were read."""
-    options: Any = dataset.config()["options"]
     return FrameOptions(max_pixels=options.get("max_pixels", FrameOptions().max_pixels))
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -12,9 +13,8 @@ from rich.table import Table
 from ray_jobs.display import duration
 from storage import summary
 from storage.dataset import Dataset
-from storage.schema import num_points
+from storage.schema import has_masks, num_points, part_shapes
 
-_SHOWN_PARTS = ("pose", "left_hand", "right_hand", "face")
 _HANDS = ("left_hand", "right_hand")
 _FEW = 3
 _FILE_COLUMNS = 200
@@ -77,25 +77,50 @@ def failures(out: str, as_json: bool) -> int:
 def _view_all(dataset: Dataset, detailed: bool, as_json: bool) -> int:
     by_split = summary.detections(dataset)
     by_clip = summary.detections(dataset, by_clip=True) if detailed else []
-    parts = num_points(dataset.clips().schema)
+    schema, config = dataset.clips().schema, dataset.config()
+    mask = _mask(dataset) if has_masks(schema) else None
     if as_json:
-        value = {"config": dataset.config(), "parts": parts, "splits": [_detection(d) for d in by_split]}
+        value = {
+            "config": config,
+            "parts": num_points(schema),
+            "mask": mask,
+            "splits": [_detection(d) for d in by_split],
+        }
         if detailed:
             value["clips"] = [_detection(d) for d in by_clip]
         return _print_json(value)
     console = _console()
-    config = dataset.config()
     options: Any = config["options"]
+    mode = "" if mask else f"{'static' if options['static'] else 'tracking'}, "
     console.print(
         f"{escape(dataset.store.location)}: engine {options['engine']}, "
-        f"mediapipe {options['mediapipe_version']}, {'static' if options['static'] else 'tracking'}, "
-        f"schema {config['schema_version']}"
+        f"mediapipe {options['mediapipe_version']}, {mode}schema {config['schema_version']}"
     )
-    console.print("parts (T, N, 3): " + ", ".join(f"{part} {count}" for part, count in parts.items()))
+    for line in _contents(schema, mask):
+        console.print(line)
+    # World landmarks are found with the part that they belong to.
+    parts = [part for part in num_points(schema) if not part.endswith("_world")]
     for title, groups in (("split", by_split), ("clip", by_clip)):
         if groups:
-            console.print(_detection_table(title, groups))
+            console.print(_detection_table(title, groups, parts))
     return 0
+
+
+def _mask(dataset: Dataset) -> str:
+    """What the masks of a data set hold: ``"category"`` or ``"confidence"``."""
+    options: Any = dataset.config()["options"]
+    return str(options.get("mask", "category"))
+
+
+def _contents(schema: pa.Schema, mask: str | None) -> list[str]:
+    """One line for the parts, for scores and for masks, where there are any."""
+    lines = []
+    shapes = part_shapes(schema)
+    for what, dims in (("parts", 3), ("scores", 1)):
+        counts = [f"{part} {n}" for part, (n, d) in shapes.items() if d == dims]
+        if counts:
+            lines.append(f"{what} (T, N, {dims}): {', '.join(counts)}")
+    return [*lines, f"masks: mask_png ({mask})"] if mask else lines
 
 
 def _view_clip(dataset: Dataset, clip_id: str, detailed: bool, as_json: bool) -> int:
@@ -109,15 +134,29 @@ def _view_clip(dataset: Dataset, clip_id: str, detailed: bool, as_json: bool) ->
         f"{row['width']}x{row['height']} px, {row['fps']:g} fps"
     )
     console.print("  " + ", ".join(f"{name} {count}" for name, count in clip.frame_status.items()))
+    width = max(map(len, (*clip.shapes, "right_hand", "mask_png"))) + 2
     for part, shape in clip.shapes.items():
-        console.print(f"  {part:<12} {shape}  found in {clip.detection_rates[part]:.1%} of readable frames")
+        console.print(
+            f"  {part:<{width}} {shape}  found in {clip.detection_rates[part]:.1%} of readable frames"
+        )
+    if clip.masks is not None:
+        console.print(f"  {'mask_png':<{width}} {clip.masks} masks ({_mask(dataset)}){_foreground(clip)}")
     for hand in filter(clip.missing.__contains__, _HANDS):
         console.print(f"  {hand} " + _missing(clip.missing[hand], detailed))
     for name, error in clip.frame_errors if detailed else clip.frame_errors[:_FEW]:
         console.print(f"  {escape(_quoted(name))}: {escape(error)}")
     for name, value in row.items() if detailed else ():
-        console.print(f"  {name}: {escape(str(value))}")
+        shown = "; ".join(value) or "none" if isinstance(value, list) else str(value)
+        console.print(f"  {name}: {escape(shown)}")
     return 0
+
+
+def _foreground(clip: summary.ClipDescription) -> str:
+    """How often there is foreground; where there are parts too, their being found is another matter."""
+    if clip.shapes:
+        return ""
+    readable = max(clip.num_frames - clip.frame_status["unreadable"], 1)
+    return f"  foreground in {clip.frame_status['ok'] / readable:.1%} of readable frames"
 
 
 def _missing(stretches: list[tuple[int, int]], detailed: bool) -> str:
@@ -128,12 +167,13 @@ def _missing(stretches: list[tuple[int, int]], detailed: bool) -> str:
     return "missing in frames " + ", ".join(f"{first}-{last}" for first, last in sorted(shown)) + more
 
 
-def _detection_table(title: str, groups: list[summary.Detection]) -> Table:
-    table = _table(title, "clips", "frames", "ok", "nobody", "unreadable", *_SHOWN_PARTS)
+def _detection_table(title: str, groups: list[summary.Detection], parts: list[str]) -> Table:
+    """Counts, and the rate of each part; of masks alone, that of foreground."""
+    table = _table(title, "clips", "frames", "ok", "nobody", "unreadable", *(parts or ["foreground"]))
     for group in groups:
         counts = (group.clips, group.frames, group.ok, group.nobody, group.unreadable)
-        rates = (f"{group.rate(part):.1%}" for part in _SHOWN_PARTS)
-        table.add_row(escape(_quoted(group.name)), *map(_number, counts), *rates)
+        rates = [group.rate(part) for part in parts] or [group.ok_rate()]
+        table.add_row(escape(_quoted(group.name)), *map(_number, counts), *(f"{r:.1%}" for r in rates))
     return table
 
 
@@ -142,6 +182,7 @@ def _detection(group: summary.Detection) -> dict[str, object]:
     return {
         **value,
         "present": dict(group.present),
+        "ok_rate": group.ok_rate(),
         "detection_rates": {p: group.rate(p) for p in group.present},
     }
 

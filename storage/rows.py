@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from extraction.clips import Clip
 from extraction.landmarks import ClipLandmarks
-from storage.schema import clip_schema, num_points
+from storage.schema import clip_schema, has_masks, part_shapes
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -28,6 +28,7 @@ class Provenance:
     detect_ms: float
     host: str
     input_fingerprint: str
+    retry_reasons: tuple[str, ...] = ()
 
 
 def encode(clip: Clip, landmarks: ClipLandmarks, provenance: Provenance) -> pa.RecordBatch:
@@ -61,12 +62,16 @@ def encode(clip: Clip, landmarks: ClipLandmarks, provenance: Provenance) -> pa.R
         "frame_widths": landmarks.frame_sizes_px[:, 0],
         "frame_heights": landmarks.frame_sizes_px[:, 1],
         "pose_visibility": landmarks.pose_visibility,
+        "mask_png": landmarks.masks_png,
     }
     for part, points in landmarks.parts.items():
         values[part] = points
         values[f"{part}_present"] = landmarks.present(part)
     values |= {name: getattr(provenance, name) for name in Provenance.__slots__}
-    schema = clip_schema({part: points.shape[1] for part, points in landmarks.parts.items()})
+    schema = clip_schema(
+        {part: points.shape[1] for part, points in landmarks.parts.items()},
+        has_masks=landmarks.masks_png is not None,
+    )
     return pa.RecordBatch.from_arrays([_column(values[f.name], f.type) for f in schema], schema=schema)
 
 
@@ -93,14 +98,15 @@ def decode(rows: pa.RecordBatch | pa.Table, index: int = 0) -> ClipLandmarks:
             [_array(row, "frame_widths", np.int32), _array(row, "frame_heights", np.int32)], axis=1
         ),
         parts={
-            part: _array(row, part, np.float32).reshape(length, count, 3)
-            for part, count in num_points(row.schema).items()
+            part: _array(row, part, np.float32).reshape(length, *shape)
+            for part, shape in part_shapes(row.schema).items()
         },
         pose_visibility=(
             _array(row, "pose_visibility", np.float32).reshape(length, 33)
             if "pose_visibility" in row.schema.names
             else np.full((length, 33), np.nan, np.float32)
         ),
+        masks_png=tuple(row.column("mask_png")[0].as_py()) if has_masks(row.schema) else None,
     )
 
 

@@ -4,11 +4,16 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+from extraction.topology import num_dims
+
+SCHEMA_VERSION = 2
+"""2: parts say how many values a point has, rows why they were tried again, and there may be masks."""
 ROWS_PER_GROUP = 16
 """One clip reads cheaply: a reader decodes a row group at a time, some 16 clips of 100 frames."""
 FRAMES_PER_GROUP = 20_000
 """Long clips fill a row group sooner, so that a writer's memory stays bounded."""
+BYTES_PER_GROUP = 256 << 20
+"""And so do clips with large masks; 20,000 frames of 553 points are 133 MB."""
 
 _SCALARS_BEFORE: list[tuple[str, pa.DataType, str]] = [
     ("clip_id", pa.string(), "unique name: POSIX path relative to the root, without a video's extension"),
@@ -42,12 +47,26 @@ _SCALARS_AFTER: list[tuple[str, pa.DataType, str]] = [
     ),
     ("delegate", pa.string(), "what the models ran on: cpu or gpu"),
     ("attempts", pa.int32(), "attempts the clip took"),
+    (
+        "retry_reasons",
+        pa.list_(pa.string()),
+        "why detectors were lost, in order, start: before they stood; empty where the clip was undisturbed",
+    ),
     ("extract_ms", pa.float64(), "milliseconds of wall time for the whole clip"),
     ("decode_ms", pa.float64(), "of these, reading and decoding frames"),
     ("detect_ms", pa.float64(), "of these, in the detector"),
     ("host", pa.string(), "machine that extracted the clip"),
     ("input_fingerprint", pa.string(), "digest of the input's names, sizes and modification times"),
 ]
+_MASKS = (
+    "mask_png",
+    pa.list_(pa.binary()),
+    "T, PNG of 8 bits, one channel, as large as the frame; null where unreadable. Option mask category: the "
+    "class, 0 background, 1 person (or the classes of a model with several); confidence: 255 times the "
+    "foreground's",
+)
+PER_CLIP_LISTS = ("retry_reasons",)
+"""List columns that do not have one entry a frame."""
 
 FAILURE_SCHEMA = pa.schema(
     [
@@ -80,45 +99,53 @@ PLAN_SCHEMA = pa.schema(
 )
 
 
-def clip_schema(num_points: Mapping[str, int]) -> pa.Schema:
+def clip_schema(num_points: Mapping[str, int], has_masks: bool = False) -> pa.Schema:
     """The schema of a shard of clips.
 
     Args:
         num_points: Part name to its number of points N, in column order.
+        has_masks: Whether there is a mask for every frame.
 
     Returns:
-        One row a clip; a part is a ``list<float>`` of T*N*3 values in C order, NaN where absent.
+        One row a clip; a part is a ``list<float>`` of T*N*D values in C order, NaN where absent.
     """
     fields = [_field(*column) for column in _SCALARS_BEFORE]
     for part, count in num_points.items():
-        unit = (
-            "metres"
-            if part.endswith("_world")
-            else "x, y as fractions of width and height, z as MediaPipe gives it"
-        )
-        fields.append(
-            _field(part, pa.list_(pa.float32()), f"T*{count}*3 in C order, NaN where absent; {unit}", count)
-        )
+        fields.append(_part_field(part, count))
         fields.append(_field(f"{part}_present", pa.list_(pa.bool_()), f"T, whether {part} was found"))
         if part == "pose":
             fields.append(
                 _field("pose_visibility", pa.list_(pa.float32()), "T*33 in [0, 1], NaN where absent")
             )
+    fields += [_field(*_MASKS)] if has_masks else []
     fields += [_field(*column) for column in _SCALARS_AFTER]
     return pa.schema(fields, metadata={"ray_landmarks.schema_version": str(SCHEMA_VERSION)})
 
 
-def num_points(schema: pa.Schema) -> dict[str, int]:
-    """The parts of a shard and their numbers of points, read from its schema.
+def part_shapes(schema: pa.Schema) -> dict[str, tuple[int, int]]:
+    """The parts of a shard with their numbers of points and of values a point, read from its schema.
 
     Args:
         schema: As :func:`clip_schema` made it, or as a Parquet file gives it back.
+
+    Returns:
+        Part name to (N, D).
     """
     return {
-        field.name: int(field.metadata[b"num_points"])
+        field.name: (int(field.metadata[b"num_points"]), int(field.metadata.get(b"num_dims", 3)))
         for field in schema
         if field.metadata and b"num_points" in field.metadata
     }
+
+
+def num_points(schema: pa.Schema) -> dict[str, int]:
+    """The parts of a shard and their numbers of points; see :func:`part_shapes`."""
+    return {part: count for part, (count, _) in part_shapes(schema).items()}
+
+
+def has_masks(schema: pa.Schema) -> bool:
+    """Whether a shard has masks."""
+    return _MASKS[0] in schema.names
 
 
 def parquet_options(schema: pa.Schema) -> dict[str, object]:
@@ -126,24 +153,38 @@ def parquet_options(schema: pa.Schema) -> dict[str, object]:
 
     zstd over BYTE_STREAM_SPLIT floats was the smallest lossless form measured on real landmarks: 5,390
     bytes a frame of 553 points against 10,730 of the Parquet default. Coordinates never repeat, so a
-    dictionary of them only costs.
+    dictionary of them only costs; nor do masks. zstd takes another 20% off the PNGs of classes (924 to 741
+    bytes a frame of 210x260 px) and nothing off those of confidences; no encoding of them was smaller.
     """
     floats = [f.name for f in schema if pa.types.is_list(f.type) and pa.types.is_float32(f.type.value_type)]
     lists = [f.name for f in schema if pa.types.is_list(f.type)]
+    no_dictionary = {*floats, _MASKS[0]}
     return {
         "compression": "zstd",
         "column_encoding": {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in floats},
         "use_dictionary": [
             f"{f.name}.list.element" if f.name in lists else f.name
             for f in schema
-            if f.name not in floats and f.type != pa.list_(pa.bool_())
+            if f.name not in no_dictionary and f.type != pa.list_(pa.bool_())
         ],
         "write_statistics": [f.name for f in schema if f.name not in lists],
     }
 
 
-def _field(name: str, dtype: pa.DataType, description: str, count: int | None = None) -> pa.Field:
-    metadata = {"description": description}
-    if count is not None:
-        metadata["num_points"] = str(count)
+def _part_field(part: str, count: int) -> pa.Field:
+    dims = num_dims(part)
+    if dims == 1:
+        description = f"T*{count} scores in [0, 1], NaN where absent"
+    else:
+        unit = "x, y as fractions of width and height, z as MediaPipe gives it"
+        if part.endswith("_world"):
+            unit = "metres"
+            if "hand" in part:
+                unit += ", from the hips (engine tasks) or from the hand's own centre (hands+pose+face)"
+        description = f"T*{count}*{dims} in C order, NaN where absent; {unit}"
+    return _field(part, pa.list_(pa.float32()), description, num_points=count, num_dims=dims)
+
+
+def _field(name: str, dtype: pa.DataType, description: str, **numbers: int) -> pa.Field:
+    metadata = {"description": description, **{key: str(number) for key, number in numbers.items()}}
     return pa.field(name, dtype, metadata=metadata)

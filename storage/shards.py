@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from storage.files import Store
 from storage.schema import (
+    BYTES_PER_GROUP,
     FAILURE_SCHEMA,
     FRAMES_PER_GROUP,
     ROWS_PER_GROUP,
@@ -57,6 +58,7 @@ def write_shard(
     points: Mapping[str, int],
     outcomes: Iterable[Rows | Failure],
     before_commit: Callable[[], None] = lambda: None,
+    has_masks: bool = False,
 ) -> list[Failure]:
     """Writes the clips of a shard as they come, then their failures, then makes the shard visible.
 
@@ -67,6 +69,7 @@ def write_shard(
         points: Part name to its number of points.
         outcomes: Of each clip its rows, or its failure.
         before_commit: Called when all is written and nothing is visible; raise in it to leave nothing.
+        has_masks: Whether the rows hold masks.
 
     Returns:
         The failures among the outcomes.
@@ -74,7 +77,7 @@ def write_shard(
     Raises:
         JobError: If the store refuses to be written.
     """
-    schema = clip_schema(points)
+    schema = clip_schema(points, has_masks)
     failures: list[Failure] = []
     with store.create(shard_name(shard, split)) as file:
         with pq.ParquetWriter(file, schema, **parquet_options(schema)) as writer:
@@ -98,13 +101,14 @@ def _rows(outcomes: Iterable[Rows | Failure], failures: list[Failure]) -> Iterat
 
 def _row_groups(rows: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
     group: list[pa.RecordBatch] = []
-    frames = 0
+    frames = size = 0
     for row in rows:
         group.append(row)
         frames += row.column("num_frames")[0].as_py()
-        if len(group) == ROWS_PER_GROUP or frames >= FRAMES_PER_GROUP:
+        size += row.nbytes
+        if len(group) == ROWS_PER_GROUP or frames >= FRAMES_PER_GROUP or size >= BYTES_PER_GROUP:
             yield group
-            group, frames = [], 0
+            group, frames, size = [], 0, 0
     if group:
         yield group
 

@@ -15,7 +15,7 @@ from storage import running
 from storage.dataset import NO_SPLIT, Dataset
 from storage.plan import Plan, weight
 from storage.rows import decode
-from storage.schema import num_points
+from storage.schema import PER_CLIP_LISTS, has_masks, num_points, part_shapes
 
 
 @dataclass(slots=True)
@@ -121,14 +121,21 @@ class Detection:
 
     def rate(self, part: str) -> float:
         """Share of readable frames in which a part was found."""
+        return self._share(self.present[part])
+
+    def ok_rate(self) -> float:
+        """Share of readable frames with somebody found: a part, or foreground in the mask."""
+        return self._share(self.ok)
+
+    def _share(self, frames: int) -> float:
         readable = self.frames - self.unreadable
-        return self.present[part] / readable if readable else 0.0
+        return frames / readable if readable else 0.0
 
 
 def detections(dataset: Dataset, by_clip: bool = False) -> list[Detection]:
-    """Counts what was found by split, or by clip; reads masks only, never coordinates."""
+    """Counts what was found by split, or by clip; reads no coordinates."""
     groups: dict[str, Detection] = {}
-    for batch, part_names in _mask_batches(dataset):
+    for batch, part_names in _presence_batches(dataset):
         keys = batch.column("clip_id" if by_clip else "split").to_pylist()
         status = _counts_by_row(batch, "frame_status", len(FrameStatus))
         present = {part: _counts_by_row(batch, f"{part}_present", 2)[:, 1] for part in part_names}
@@ -146,13 +153,11 @@ def detections(dataset: Dataset, by_clip: bool = False) -> list[Detection]:
     return sorted(groups.values(), key=lambda group: group.name)
 
 
-def _mask_batches(dataset: Dataset) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
+def _presence_batches(dataset: Dataset) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
     clips = dataset.clips()
     parts = list(num_points(clips.schema))
     columns = ["clip_id", "split", "first_frame", "attempts", "extract_ms", "frame_status"]
     columns += [f"{part}_present" for part in parts]
-    if not parts:
-        return
     for batch in clips.to_batches(columns=columns, batch_size=1024):
         yield batch, parts
 
@@ -190,11 +195,12 @@ class ClipDescription:
         clip_id: Of the clip.
         num_frames: Frame positions in all its rows.
         num_rows: Its rows: one, or several for a long video.
-        columns: Name and value of every column that is no list, from its first row.
+        columns: Name and value of every column that has one entry a clip, from its first row.
         frame_status: Status name to number of frames.
         shapes: Part name to the shape of its array.
         detection_rates: Part name to the share of readable frames in which it was found.
         missing: Part name to first and last position of each run of frames without it.
+        masks: Number of frames with a segmentation mask; None where the engine makes none.
         frame_errors: Name and error of each unreadable frame.
     """
 
@@ -206,6 +212,7 @@ class ClipDescription:
     shapes: dict[str, tuple[int, int, int]]
     detection_rates: dict[str, float]
     missing: dict[str, list[tuple[int, int]]]
+    masks: int | None
     frame_errors: list[tuple[str, str]]
 
 
@@ -217,7 +224,7 @@ def describe(dataset: Dataset, clip_id: str) -> ClipDescription:
     """
     table = dataset.read_clip(clip_id)
     pieces = [decode(table, index) for index in range(table.num_rows)]
-    parts = num_points(table.schema)
+    parts = part_shapes(table.schema)
     frames = sum(map(len, pieces))
     status = {s.name.lower(): sum(int((p.frame_status == s).sum()) for p in pieces) for s in FrameStatus}
     readable = max(frames - status["unreadable"], 1)
@@ -226,11 +233,20 @@ def describe(dataset: Dataset, clip_id: str) -> ClipDescription:
         clip_id=clip_id,
         num_frames=frames,
         num_rows=len(pieces),
-        columns={f.name: table[f.name][0].as_py() for f in table.schema if not pa.types.is_list(f.type)},
+        columns={
+            f.name: table[f.name][0].as_py()
+            for f in table.schema
+            if f.name in PER_CLIP_LISTS or not pa.types.is_list(f.type)
+        },
         frame_status=status,
-        shapes={part: (frames, count, 3) for part, count in parts.items()},
+        shapes={part: (frames, *shape) for part, shape in parts.items()},
         detection_rates={part: sum(int(p.present(part).sum()) for p in pieces) / readable for part in parts},
         missing={part: _joined(missing_stretches(piece, part) for piece in pieces) for part in parts},
+        masks=(
+            sum(mask is not None for piece in pieces for mask in piece.masks_png or ())
+            if has_masks(table.schema)
+            else None
+        ),
         frame_errors=[(name, error) for pairs in named_errors for name, error in pairs if error],
     )
 

@@ -24,6 +24,11 @@ def shared_clips() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_models() -> Path:
+    return shared_folder("models")
+
+
+@pytest.fixture(scope="session")
 def hostile_images() -> Path:
     return shared_folder("hostile/images")
 

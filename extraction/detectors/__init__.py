@@ -1,7 +1,7 @@
 """Detectors: what they are (`protocol`), how one is made (`registry`), and one file an engine."""
 
 from extraction.detectors.protocol import Detector, DetectorInfo, DetectorOptions
-from extraction.detectors.registry import ENGINES, create_detector, delegates, resolve_engine
+from extraction.detectors.registry import ENGINES, create_detector, default_engine, delegates, resolve_engine
 
 __all__ = [
     "ENGINES",
@@ -9,6 +9,7 @@ __all__ = [
     "DetectorInfo",
     "DetectorOptions",
     "create_detector",
+    "default_engine",
     "delegates",
     "resolve_engine",
 ]

@@ -5,6 +5,7 @@ This is the only engine file that imports ``mediapipe.python.solutions``.
 
 import importlib.util
 import platform
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extraction import topology
-from extraction.detectors.protocol import DetectorInfo, DetectorOptions
+from extraction.detectors.protocol import DetectorInfo, DetectorOptions, refuse_unused
 from extraction.errors import JobError
 from extraction.landmarks import Floats, FrameLandmarks
 
@@ -52,11 +53,13 @@ def resolve(options: DetectorOptions, mediapipe_version: str | None) -> Detector
         mediapipe_version: The installed version, or None where there is none.
 
     Returns:
-        The options; the models lie in the wheel.
+        The options on the CPU; the models lie in the wheel.
 
     Raises:
-        JobError: If MediaPipe is missing or has no legacy solutions, or the pose model is not there.
+        JobError: If MediaPipe is missing or has no legacy solutions, the pose model is not there, or an
+            option means nothing to this engine.
     """
+    refuse_unused(options, "model", "mask", "extra_parts")
     package = importlib.util.find_spec("mediapipe")
     folder = Path(package.origin).parent if package and package.origin else None
     if mediapipe_version is None or folder is None:
@@ -75,7 +78,7 @@ def resolve(options: DetectorOptions, mediapipe_version: str | None) -> Detector
             f"--model-complexity {options.model_complexity} needs the pose model {model.name}, which the "
             f"mediapipe wheel does not carry: put it at {model}, or use --model-complexity 1"
         )
-    return options
+    return replace(options, delegate="cpu") if options.delegate == "auto" else options
 
 
 def create(options: DetectorOptions) -> "HolisticDetector":

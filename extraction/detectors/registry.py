@@ -30,6 +30,12 @@ def mediapipe_version() -> str | None:
         return None
 
 
+def default_engine() -> str:
+    """The first engine that the installed MediaPipe has: legacy Holistic, or its successor."""
+    found = mediapipe_version()
+    return "tasks" if found and int(found.split(".")[0]) >= 1 else "holistic"
+
+
 def resolve_engine(options: DetectorOptions) -> DetectorOptions:
     """Finds out, without importing MediaPipe, whether this machine can make the detector.
 

@@ -1,8 +1,11 @@
+import dataclasses
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from extraction.draw import COLOURS_RGB, draw, frame_landmarks
+from extraction.draw import COLOURS_RGB, MASK_COLOURS_RGB, OUTLINE_RGB, draw, frame_landmarks, read_classes
 from extraction.landmarks import ClipLandmarks, FrameLandmarks, FrameStatus, stack_frames
 from extraction.topology import num_points
 
@@ -48,7 +51,7 @@ def test_an_edge_joins_its_points(name, edge):
 
 
 def test_the_colours_are_told_apart():
-    colours = np.array(list(COLOURS_RGB.values()), float)
+    colours = np.array([*COLOURS_RGB.values(), *MASK_COLOURS_RGB], float)
     apart = np.linalg.norm(colours[:, None] - colours[None], axis=2)
     assert apart[~np.eye(len(colours), dtype=bool)].min() > 100
 
@@ -224,3 +227,97 @@ def test_real_landmarks_lie_where_the_hand_is(phoenix_root, phoenix_expected):
     assert len(orange) > 100
     assert orange.min(axis=0) == pytest.approx(hands[position, :, 1::-1].min(axis=0), abs=0.01)
     assert orange.max(axis=0) == pytest.approx(hands[position, :, 1::-1].max(axis=0), abs=0.01)
+
+
+NOTHING = FrameLandmarks({})
+
+
+def box(index: int = 1, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    """A class in the middle quarter of the picture."""
+    classes = np.zeros((height, width), np.uint8)
+    classes[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = index
+    return classes
+
+
+def png(values: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, "PNG")
+    return stream.getvalue()
+
+
+class TestMasks:
+    def test_inside_is_tinted_outside_is_the_frame_and_the_outline_shows(self):
+        picture = draw(grey(), NOTHING, classes=box())
+        tint = np.array(pixel(picture, 0.5, 0.5)) - 100
+        full = np.array(MASK_COLOURS_RGB[0]) - 100
+        assert (np.sign(tint) == np.sign(full)).all()
+        assert (np.abs(tint) < np.abs(full) / 2).all()
+        assert pixel(picture, 0.1, 0.1) == [100, 100, 100]
+        on_outline = picture[HEIGHT // 2, WIDTH // 4 - 5 : WIDTH // 4 + 5].tolist()
+        assert list(MASK_COLOURS_RGB[0]) in on_outline
+        assert min(map(sum, on_outline)) < (sum(OUTLINE_RGB) + 300) / 1.5  # its rim, thin and smooth
+
+    def test_each_class_has_a_colour_and_they_begin_anew_at_the_end(self):
+        middle = [pixel(draw(grey(), NOTHING, classes=box(index)), 0.5, 0.5) for index in range(1, 8)]
+        assert len(set(map(tuple, middle[:6]))) == 6
+        assert middle[6] == middle[0]
+        both = np.maximum(box(1), np.roll(box(2), WIDTH // 2, axis=1))
+        picture = draw(grey(), NOTHING, classes=both)
+        assert pixel(picture, 0.5, 0.5) == middle[0]
+        assert pixel(picture, 0.9, 0.5) == middle[1]
+
+    def test_landmarks_lie_above_the_mask(self):
+        hand = FrameLandmarks({"left_hand": only("left_hand", {0: (0.5, 0.5)})})
+        picture = draw(grey(), hand, classes=box())
+        assert pixel(picture, 0.5, 0.5) == list(COLOURS_RGB["left_hand"])
+
+    def test_a_small_frame_and_its_mask_are_enlarged_together(self):
+        frame = grey(60, 50)
+        frame[box(1, 60, 50) == 1] = 200
+        picture = draw(frame, NOTHING, classes=box(1, 60, 50))
+        assert picture.shape == (600, 500, 3)
+        bright = np.argwhere(draw(frame, NOTHING)[:, :, 1] > 150).mean(axis=0)
+        tinted = np.argwhere((picture != draw(frame, NOTHING)).any(axis=2)).mean(axis=0)
+        assert np.abs(bright - tinted).max() < 2
+
+    def test_background_alone_and_the_inputs_stay_as_they_were(self):
+        classes = box(0)
+        assert np.array_equal(draw(grey(), NOTHING, classes=classes), grey())
+        frame, classes = grey(), box()
+        for array in (frame, classes):
+            array.setflags(write=False)
+        assert np.array_equal(draw(frame, NOTHING, classes=classes), draw(frame, NOTHING, classes=classes))
+
+    @pytest.mark.parametrize("classes", [box(1, 9, 9), box().astype(bool), box()[:, :, None]])
+    def test_a_mask_of_another_frame_is_refused(self, classes):
+        with pytest.raises(ValueError, match=rf"uint8 \({HEIGHT}, {WIDTH}\) classes, found "):
+            draw(grey(), NOTHING, classes=classes)
+
+    def test_what_masks_hold(self):
+        values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+        assert np.array_equal(read_classes(png(values), "category"), values)
+        assert np.array_equal(read_classes(png(values), "confidence"), (values >= 128).astype(np.uint8))
+
+    @pytest.mark.parametrize(
+        ("data", "found"),
+        [
+            (b"", "no picture"),
+            (b"nonsense", "no picture"),
+            (png(grey(9, 9)), r"uint8 \(9, 9, 3\)"),
+            (png(np.zeros((9, 9), np.uint16)), "uint16"),
+        ],
+        ids=["empty", "nonsense", "rgb", "16 bits"],
+    )
+    def test_what_is_no_mask_is_refused(self, data, found):
+        with pytest.raises(ValueError, match=f"8 bits and one channel, found {found}"):
+            read_classes(data, "category")
+
+    def test_a_mask_comes_out_of_a_clip_as_it_went_in(self):
+        clip = dataclasses.replace(
+            clip_of([NOTHING, None, NOTHING]),
+            frame_status=np.array([FrameStatus.OK, FrameStatus.UNREADABLE, FrameStatus.NOBODY], np.int8),
+            masks_png=(b"a", None, b"b"),
+        )
+        found = [frame_landmarks(clip, position) for position in range(3)]
+        assert [frame.mask_png for frame in found] == [b"a", None, b"b"]
+        assert [frame.mask_has_foreground for frame in found] == [True, False, False]

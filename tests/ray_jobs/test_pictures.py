@@ -1,5 +1,6 @@
-"""`landmarks draw` and `view` on a data set made without Ray."""
+"""`landmarks draw` and `view` on data sets made without Ray."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,11 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("mediapipe.python.solutions", reason="needs the legacy line of mediapipe (Python < 3.13)")
-
 from extraction.detectors import DetectorOptions, create_detector
 from extraction.extract import ClipExtraction
 from extraction.frames import FrameOptions
+from extraction.landmarks import ClipLandmarks, FrameStatus
 from extraction.sources import discover_tree
 from ray_jobs.cli import main
 from storage.dataset import Dataset
@@ -27,6 +27,9 @@ def frames(tmp_path_factory: pytest.TempPathFactory, portrait: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory, frames: Path) -> Path:
+    pytest.importorskip(
+        "mediapipe.python.solutions", reason="needs the legacy line of mediapipe (Python < 3.13)"
+    )
     folder = tmp_path_factory.mktemp("data") / "out"
     dataset = Dataset(str(folder))
     options = {"engine": "holistic", "static": False, "mediapipe_version": "0.10.21"}
@@ -106,3 +109,116 @@ def test_view_of_a_clip_in_several_rows(out, capsys):
     shown = capsys.readouterr().out
     assert "dev/pan" in shown
     assert "100.0%" in shown
+
+
+SIDES = (40, 60, 200, 0, 60)  # of the square that each frame's mask shows; frame 3 is unreadable
+
+
+def masks(kind: str) -> list[bytes | None]:
+    made: list[bytes | None] = []
+    for side in SIDES:
+        mask = np.full((432, 360), 0 if kind == "category" else 127, np.uint8)
+        mask[:side, :side] = 1 if kind == "category" else 128
+        made.append(cv2.imencode(".png", mask)[1].tobytes() if side else None)
+    return made
+
+
+def data_set(folder: Path, frames: Path, parts: dict[str, np.ndarray], pngs=None, **options) -> str:
+    """Of the first five frames of dev/pan, in two rows."""
+    dataset = Dataset(str(folder / "out"))
+    dataset.create({"engine": "any", "static": False, "mediapipe_version": "1", **options}, "x", {})
+    (clip,) = (clip for clip in discover_tree(str(frames)).clips if clip.clip_id == "dev/pan")
+    dataset.write_plan(revise(dataset.plan(), [clip], ()).plan)
+    names = sorted(path.name for path in (frames / "dev/pan").iterdir())
+    how = Provenance(
+        *("any", "1", "x", "cpu", 2, 1.0, 1.0, 1.0, "here", "f"),
+        retry_reasons=("context-lost: 0x3008 [GL_OUT_OF_MEMORY]",),
+    )
+    readable = np.array([bool(side) for side in SIDES])
+    rows = [
+        encode(
+            clip,
+            ClipLandmarks(
+                first_frame=part.start,
+                fps=25.0,
+                timestamps_ms=np.arange(5)[part] * 40.0,
+                frame_names=tuple(names[part]),
+                frame_status=np.where(readable, FrameStatus.OK, FrameStatus.UNREADABLE)[part].astype(np.int8),
+                frame_errors=(None,) * (part.stop - part.start),
+                frame_sizes_px=(np.full((5, 2), (360, 432)) * readable[:, None])[part].astype(np.int32),
+                parts={name: points[part] for name, points in parts.items()},
+                pose_visibility=np.full((part.stop - part.start, 33), np.nan, np.float32),
+                masks_png=None if pngs is None else tuple(pngs[part]),
+            ),
+            how,
+        )
+        for part in (slice(0, 2), slice(2, 5))
+    ]
+    points = {name: array.shape[1] for name, array in parts.items()}
+    write_shard(dataset.store, 0, clip.split, points, [rows], has_masks=pngs is not None)
+    return dataset.store.location
+
+
+class TestMasks:
+    @pytest.mark.parametrize("kind", ["category", "confidence"])
+    def test_the_frame_with_the_largest_mask_is_drawn(self, kind, frames, tmp_path, capsys):
+        made = data_set(tmp_path, frames, {}, masks(kind), mask=kind)
+        assert main(["draw", made, "dev/pan", "--to", str(tmp_path)]) == 0
+        (path,) = capsys.readouterr().out.split()
+        assert Path(path).name == "dev_pan-000002.png"
+        drawn = cv2.imread(path).astype(int)
+        frame = cv2.imread(str(sorted((frames / "dev/pan").iterdir())[2]))
+        enlarged = cv2.resize(frame, drawn.shape[1::-1], interpolation=cv2.INTER_CUBIC).astype(int)
+        factor = drawn.shape[1] // 360
+        changed = np.abs(drawn - enlarged).max(axis=2) > 8
+        assert changed[5 : 190 * factor, 5 : 190 * factor].mean() > 0.9
+        assert changed[220 * factor : 380 * factor].mean() < 0.01
+
+    def test_another_frame_can_be_asked_for(self, frames, tmp_path, capsys):
+        made = data_set(tmp_path, frames, {}, masks("category"), mask="category")
+        assert main(["draw", made, "dev/pan", "--frame", "4", "--to", str(tmp_path)]) == 0
+        assert Path(capsys.readouterr().out.strip()).name == "dev_pan-000004.png"
+
+    def test_view(self, frames, tmp_path, capsys):
+        made = data_set(tmp_path, frames, {}, masks("confidence"), mask="confidence")
+        assert main(["view", made, "--detailed"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].endswith("engine any, mediapipe 1, schema 2")
+        assert lines[1] == "masks: mask_png (confidence)"
+        header = ["clips", "frames", "ok", "nobody", "unreadable", "foreground"]
+        assert [line.split()[1:] for line in lines[2:]] == [header, ["1", "5", "4", "0", "1", "100.0%"]] * 2
+        assert main(["view", made, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["parts"], found["mask"], found["splits"][0]["ok_rate"]) == ({}, "confidence", 1.0)
+
+    def test_view_of_a_clip_says_why_it_was_tried_again(self, frames, tmp_path, capsys):
+        made = data_set(tmp_path, frames, {}, masks("category"), mask="category")
+        assert main(["view", made, "dev/pan"]) == 0
+        shown = capsys.readouterr().out
+        assert "4 masks (category)  foreground in 100.0% of readable frames" in shown
+        assert "retry_reasons" not in shown
+        assert main(["view", made, "dev/pan", "--detailed"]) == 0
+        assert "  retry_reasons: context-lost: 0x3008 [GL_OUT_OF_MEMORY]\n" in capsys.readouterr().out
+
+
+def test_view_shows_extra_parts(frames, tmp_path, capsys):
+    parts = {
+        "left_hand": np.full((5, 21, 3), 0.5, np.float32),
+        "left_hand_world": np.full((5, 21, 3), 0.5, np.float32),
+        "face_blendshapes": np.full((5, 52, 1), 0.5, np.float32),
+    }
+    for points in parts.values():
+        points[3] = np.nan  # unreadable
+    parts["face_blendshapes"][4] = np.nan
+    made = data_set(tmp_path, frames, parts)
+    assert main(["view", made]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "parts (T, N, 3): left_hand 21, left_hand_world 21"
+    assert lines[2] == "scores (T, N, 1): face_blendshapes 52"
+    assert lines[3].split()[-2:] == ["left_hand", "face_blendshapes"]
+    assert main(["view", made, "dev/pan"]) == 0
+    shown = capsys.readouterr().out
+    assert "left_hand_world    (5, 21, 3)  found in 100.0% of readable frames" in shown
+    assert "face_blendshapes   (5, 52, 1)  found in 75.0% of readable frames" in shown
+    assert "masks" not in shown
+    assert main(["draw", made, "dev/pan", "--to", str(tmp_path)]) == 0

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -9,13 +10,17 @@ from hypothesis import strategies as st
 
 from extraction.clips import Clip
 from extraction.landmarks import ClipLandmarks
+from extraction.topology import num_dims
 from storage.files import Store
 from storage.rows import Provenance, decode, encode
-from storage.schema import SCHEMA_VERSION, num_points
+from storage.schema import SCHEMA_VERSION, clip_schema, num_points, part_shapes
 from storage.shards import shard_name, write_shard
 
-POINTS = {"pose": 33, "left_hand": 2, "face": 5}
-PROVENANCE = Provenance("holistic", "0.10.21", "0f", "cpu", 2, 30.5, 10.25, 20.125, "host", "f1")
+POINTS = {"pose": 33, "left_hand": 2, "face": 5, "left_hand_world": 3, "face_blendshapes": 7}
+PROVENANCE = Provenance(
+    *("holistic", "0.10.21", "0f", "cpu", 3, 30.5, 10.25, 20.125, "host", "f1"),
+    retry_reasons=("context-lost: eglMakeCurrent() returned error 0x3008", "signal: SIGSEGV"),
+)
 QUIET_NAN, SIGNALLING_NAN, NAN_WITH_PAYLOAD, MINUS_ZERO, DENORMAL, INFINITY = (
     0x7FC00000,
     0x7F800001,
@@ -48,8 +53,8 @@ def random_bits(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return np.where(rng.random(shape) < 0.3, rng.choice(SPECIAL, shape), bits).view(np.float32)
 
 
-def random_part(rng: np.random.Generator, length: int, count: int) -> np.ndarray:
-    part = random_bits(rng, (length, count, 3))
+def random_part(rng: np.random.Generator, length: int, count: int, dims: int = 3) -> np.ndarray:
+    part = random_bits(rng, (length, count, dims))
     part[rng.random(length) < 0.3] = rng.choice(SPECIAL[:3], 1).view(np.float32)
     return part
 
@@ -60,6 +65,8 @@ def landmarks(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     names = itertools.cycle(draw(st.lists(texts, min_size=1, max_size=5)))
     errors = itertools.cycle(draw(st.lists(st.none() | texts, min_size=1, max_size=5)))
+    points = draw(st.sampled_from([POINTS, {}, {"face_blendshapes": 7}]))
+    pngs = itertools.cycle(draw(st.lists(st.none() | st.binary(max_size=200), min_size=1, max_size=5)))
     return ClipLandmarks(
         first_frame=draw(st.integers(0, 2**31 - 1)),
         fps=draw(st.floats(min_value=0, exclude_min=True, allow_infinity=False)),
@@ -68,8 +75,12 @@ def landmarks(draw):
         frame_status=rng.integers(0, 3, length, dtype=np.int8),
         frame_errors=tuple(itertools.islice(errors, length)),
         frame_sizes_px=rng.integers(0, 2**31, (length, 2), dtype=np.int32),
-        parts={part: random_part(rng, length, count) for part, count in POINTS.items()},
-        pose_visibility=random_bits(rng, (length, 33)),
+        parts={part: random_part(rng, length, count, num_dims(part)) for part, count in points.items()},
+        # Its column stands behind the pose's.
+        pose_visibility=(
+            random_bits(rng, (length, 33)) if "pose" in points else np.full((length, 33), np.nan, np.float32)
+        ),
+        masks_png=tuple(itertools.islice(pngs, length)) if draw(st.booleans()) else None,
     )
 
 
@@ -83,13 +94,19 @@ def plain(length: int, first_frame: int = 0) -> ClipLandmarks:
         frame_status=np.zeros(length, np.int8),
         frame_errors=(None,) * length,
         frame_sizes_px=np.full((length, 2), 200, np.int32),
-        parts={part: rng.random((length, count, 3), np.float32) for part, count in POINTS.items()},
+        parts={
+            part: rng.random((length, count, num_dims(part)), np.float32) for part, count in POINTS.items()
+        },
         pose_visibility=rng.random((length, 33), np.float32),
+        masks_png=tuple(rng.bytes(40) for _ in range(length)),
     )
 
 
 def write(folder, *rows: pa.RecordBatch) -> str:
-    write_shard(Store(str(folder)), 0, "train", POINTS, [rows])
+    schema = rows[0].schema
+    write_shard(
+        Store(str(folder)), 0, "train", num_points(schema), [rows], has_masks="mask_png" in schema.names
+    )
     return f"{folder}/{shard_name(0, 'train')}"
 
 
@@ -100,7 +117,7 @@ def assert_same_bits(found: np.ndarray, expected: np.ndarray) -> None:
 
 
 def assert_same(found: ClipLandmarks, expected: ClipLandmarks) -> None:
-    for name in ("first_frame", "fps", "frame_names", "frame_errors"):
+    for name in ("first_frame", "fps", "frame_names", "frame_errors", "masks_png"):
         assert getattr(found, name) == getattr(expected, name), name
     for name in ("timestamps_ms", "frame_status", "frame_sizes_px", "pose_visibility"):
         assert_same_bits(getattr(found, name), getattr(expected, name))
@@ -119,7 +136,9 @@ def test_a_row_comes_back_from_parquet_bit_for_bit(tmp_path_factory, clip, expec
     for name in ("clip_id", "uri", "signer", "gloss", "text"):
         assert row[name] == getattr(clip, name)
     for name in Provenance.__slots__:
-        assert row[name] == getattr(PROVENANCE, name)
+        assert row[name] == (
+            list(PROVENANCE.retry_reasons) if name == "retry_reasons" else getattr(PROVENANCE, name)
+        )
     assert row["num_frames"] == len(expected)
 
 
@@ -164,10 +183,43 @@ def test_any_reader_sees_plain_lists_of_floats(tmp_path):
         without_arrow_schema.column(i).path: without_arrow_schema.column(i)
         for i in range(len(without_arrow_schema))
     }
+    assert pq.read_schema(path).field("mask_png").type == pa.list_(pa.binary())
     for name in (*POINTS, "pose_visibility"):
         assert pq.read_schema(path).field(name).type == pa.list_(pa.float32())
         leaf = leaves[f"{name}.list.element"]
         assert (leaf.physical_type, leaf.logical_type.type) == ("FLOAT", "NONE")
+
+
+def test_the_shape_of_each_part_stands_in_the_file(tmp_path):
+    path = write(tmp_path, encode(Clip("a", "/a", "frames"), plain(3), PROVENANCE))
+    assert part_shapes(pq.read_schema(path)) == {
+        part: (count, 1 if part == "face_blendshapes" else 3) for part, count in POINTS.items()
+    }
+
+
+def test_a_row_of_version_1_is_read_as_before():
+    expected = plain(4)
+    kept = {part: points for part, points in expected.parts.items() if part != "face_blendshapes"}
+    row = encode(
+        Clip("a", "/a", "frames"), dataclasses.replace(expected, parts=kept, masks_png=None), PROVENANCE
+    )
+    row = row.drop_columns(["retry_reasons"])
+    old = pa.schema(
+        [
+            field.with_metadata({k: v for k, v in field.metadata.items() if k != b"num_dims"})
+            for field in row.schema
+        ]
+    )
+    found = decode(pa.RecordBatch.from_arrays(row.columns, schema=old))
+    assert_same(found, dataclasses.replace(expected, parts=kept, masks_png=None))
+
+
+def test_columns_of_masks_and_retries_stand_where_they_belong():
+    names = clip_schema({"pose": 33}, has_masks=True).names
+    assert names[names.index("attempts") + 1] == "retry_reasons"
+    assert names[names.index("pose_visibility") + 1] == "mask_png"
+    assert names[names.index("mask_png") + 1] == "engine"
+    assert "mask_png" not in clip_schema({"pose": 33}).names
 
 
 def test_floats_are_split_by_byte_and_nothing_of_them_is_a_dictionary(tmp_path):
@@ -183,4 +235,6 @@ def test_floats_are_split_by_byte_and_nothing_of_them_is_a_dictionary(tmp_path):
         for name in floats:
             assert "BYTE_STREAM_SPLIT" in found[name].encodings
             assert not found[name].has_dictionary_page
+        assert not found["mask_png.list.element"].has_dictionary_page
+        assert "BYTE_STREAM_SPLIT" not in found["mask_png.list.element"].encodings
         assert found["engine"].has_dictionary_page

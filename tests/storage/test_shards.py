@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import storage.shards
 from extraction.clips import Clip
 from extraction.errors import ClipError, JobError
 from extraction.landmarks import ClipLandmarks, FrameLandmarks, stack_frames
@@ -21,7 +22,7 @@ def store(tmp_path):
     return Store(str(tmp_path / "out"))
 
 
-def row(name: str, length: int = 3, first_frame: int = 0):
+def row(name: str, length: int = 3, first_frame: int = 0, mask: bytes | None = None):
     parts, visibility = stack_frames([FrameLandmarks({})] * length, POINTS)
     landmarks = ClipLandmarks(
         first_frame=first_frame,
@@ -33,6 +34,7 @@ def row(name: str, length: int = 3, first_frame: int = 0):
         frame_sizes_px=np.full((length, 2), 200, np.int32),
         parts=parts,
         pose_visibility=visibility,
+        masks_png=None if mask is None else (mask,) * length,
     )
     provenance = Provenance("holistic", "0.10.21", "0f", "cpu", 1, 3.0, 1.0, 2.0, "host", "f1")
     return encode(Clip(name, f"/{name}", "frames", "train"), landmarks, provenance)
@@ -84,6 +86,11 @@ def test_a_shard_all_of_whose_clips_failed_stands_without_rows(store):
     assert table(store, SHARD).num_rows == 0
     assert table(store, SHARD).schema.equals(clip_schema(POINTS), check_metadata=False)
     assert table(store, FAILURES)["clip_id"].to_pylist() == ["a", "b"]
+
+
+def test_a_shard_without_rows_has_the_columns_of_its_neighbours(store):
+    write(store, failure("a"), has_masks=True)
+    assert table(store, SHARD).schema.equals(clip_schema(POINTS, has_masks=True), check_metadata=False)
 
 
 def test_the_gate_is_asked_when_all_is_written_and_nothing_visible(store):
@@ -138,3 +145,13 @@ def test_row_groups_end_by_clips_or_by_frames(store):
     metadata = pq.read_metadata(store.full(SHARD))
     groups = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
     assert groups == [16, 4, 1, 1]
+
+
+def test_row_groups_end_where_masks_are_large(store, monkeypatch):
+    small = row("a", mask=b"").nbytes
+    monkeypatch.setattr(storage.shards, "BYTES_PER_GROUP", 2 * small + 5000)
+    sizes = [0, 0, 2000, 3000, 0, 0]
+    write(store, *([row(str(n), mask=bytes(size))] for n, size in enumerate(sizes)), has_masks=True)
+    metadata = pq.read_metadata(store.full(SHARD))
+    groups = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
+    assert groups == [3, 1, 2]

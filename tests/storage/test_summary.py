@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import time
 
@@ -13,7 +14,7 @@ from storage.plan import Plan
 from storage.rows import Provenance, encode
 from storage.running import JobMark, WorkerStatus, report
 from storage.shards import Failure, write_shard
-from storage.summary import detections, missing_stretches, progress
+from storage.summary import describe, detections, missing_stretches, progress
 
 POINTS = {"pose": 33, "left_hand": 2}
 ARRAYS = st.lists(
@@ -144,3 +145,52 @@ def test_progress_of_a_running_job_has_a_rate(half_done):
     assert found.seconds_left == pytest.approx((357 - 200) / 20, rel=0.1)
     mark.release()
     assert progress(half_done).job is None
+
+
+def masks_only(statuses: list[int], first_frame: int = 0) -> ClipLandmarks:
+    made = landmarks([(status, 0, 0) for status in statuses], first_frame)
+    pngs = tuple(None if status == FrameStatus.UNREADABLE else b"png" for status in statuses)
+    return dataclasses.replace(made, parts={}, masks_png=pngs)
+
+
+@pytest.fixture
+def of_masks(tmp_path):
+    """One clip in two rows, tried three times: 5 frames, 4 readable, 3 with foreground."""
+    dataset = Dataset(str(tmp_path / "out"))
+    dataset.create({}, "0f", {})
+    dataset.write_plan(Plan((clip("a"),), (0,)))
+    how = dataclasses.replace(provenance(3), retry_reasons=("timeout", "context-lost"))
+    rows = [encode(clip("a"), piece, how) for piece in (masks_only([0, 0, 2]), masks_only([1, 0], 3))]
+    write_shard(dataset.store, 0, "train", {}, [rows], has_masks=True)
+    return dataset
+
+
+def test_masks_without_parts_are_counted(of_masks):
+    (found,) = detections(of_masks)
+    assert (found.clips, found.frames, found.ok, found.nobody, found.unreadable) == (1, 5, 3, 1, 1)
+    assert (found.present, found.retried, found.ok_rate()) == ({}, 1, 0.75)
+
+
+def test_a_clip_of_masks_is_described_with_its_retries(of_masks):
+    found = describe(of_masks, "a")
+    assert (found.num_frames, found.num_rows, found.masks, found.shapes) == (5, 2, 4, {})
+    assert found.frame_status == {"ok": 3, "nobody": 1, "unreadable": 1}
+    assert found.columns["retry_reasons"] == ["timeout", "context-lost"]
+    assert not {"mask_png", "frame_status", "timestamps_ms"} & found.columns.keys()
+
+
+def test_scores_are_described_with_their_shape(tmp_path):
+    dataset = Dataset(str(tmp_path / "out"))
+    dataset.create({}, "0f", {})
+    dataset.write_plan(Plan((clip("a"),), (0,)))
+    scores = np.full((3, 52, 1), 0.5, np.float32)
+    scores[1] = np.nan
+    made = landmarks([(0, 1, 1), (0, 1, 0), (0, 1, 1)])
+    made = dataclasses.replace(made, parts={**made.parts, "face_blendshapes": scores})
+    points = {**POINTS, "face_blendshapes": 52}
+    write_shard(dataset.store, 0, "train", points, [[encode(clip("a"), made, provenance(1))]])
+    found = describe(dataset, "a")
+    assert found.shapes == {"pose": (3, 33, 3), "left_hand": (3, 2, 3), "face_blendshapes": (3, 52, 1)}
+    assert found.missing["face_blendshapes"] == [(1, 1)]
+    assert found.masks is None
+    assert found.columns["retry_reasons"] == []
