@@ -15,33 +15,46 @@ import types
 from multiprocessing.connection import Connection
 
 from extraction.clips import Clip
-from extraction.detectors import Detector, create_detector
+from extraction.detectors import ENGINES, Detector, create_detector
 from extraction.errors import ClipError, JobError
 from extraction.extract import ClipExtraction
 from extraction.gl import missing_library
 from extraction.landmarks import FrameStatus
-from extraction.messages import Broken, Done, Failed, NotReady, Progress, Ready, Setup
+from extraction.messages import (
+    IDLE_EXIT_CODE,
+    Broken,
+    Done,
+    Failed,
+    NotReady,
+    Progress,
+    Ready,
+    Remake,
+    Setup,
+)
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _HEARTBEAT_S = 0.5
 
 
 def main() -> None:
-    """Runs the child until its parent hangs up."""
+    """Runs the child until its parent hangs up, or it has had no clip for long."""
     _die_with_parent()
     connection = Connection(int(sys.argv[1]))
-    setup: Setup = connection.recv()
     try:
-        detector = _make_detector(setup)
-    except (JobError, ImportError, OSError) as error:
-        # A library that is not there is OSError to ctypes; neither mends itself.
-        connection.send(NotReady(missing_library(error) or str(error)))
-        return
-    connection.send(Ready(detector.info))
-    try:
+        setup: Setup = connection.recv()
+        detector = _make(connection, setup)
         while True:
-            clip: Clip = connection.recv()
-            if not _serve(connection, detector, clip, setup):
+            if setup.idle_s and not connection.poll(setup.idle_s):
+                # The whole process: a detector that is closed leaves threads and memory behind.
+                os._exit(IDLE_EXIT_CODE)
+            message: Clip | Remake = connection.recv()
+            if isinstance(message, Remake):
+                _close(detector)
+                detector = _make(connection, setup)
+            elif detector is None:
+                connection.send(Broken("expected a detector, found none: it was not made", ends=True))
+                os._exit(0)
+            elif not _serve(connection, detector, message, setup):
                 # Not even closed: some detectors hang for ever in close after a graph error.
                 os._exit(0)
     except (EOFError, OSError):
@@ -49,17 +62,40 @@ def main() -> None:
         os._exit(0)
 
 
-def _make_detector(setup: Setup) -> Detector:
-    import cv2  # here, so that a missing system library is told to the parent
+def _make(connection: Connection, setup: Setup) -> Detector | None:
+    """Makes the detector and tells the parent; None where it could not be made this time."""
+    try:
+        import cv2  # here, so that a missing system library is told to the parent
 
-    cv2.setNumThreads(1)
-    if setup.detector.engine == "holistic":
-        _do_without_pyplot()
-    return create_detector(setup.detector)
+        cv2.setNumThreads(1)
+        if setup.detector.engine in ENGINES:
+            _do_without_pyplot()
+        detector = create_detector(setup.detector)
+    except (JobError, ImportError) as error:
+        connection.send(NotReady(missing_library(error) or str(error)))
+        os._exit(0)
+    except Exception as error:
+        if explained := missing_library(error):
+            # A library that is not there is OSError to ctypes; it does not mend itself.
+            connection.send(NotReady(explained))
+            os._exit(0)
+        connection.send(Broken(traceback.format_exc(), ends=False))
+        return None
+    connection.send(Ready(detector.info))
+    return detector
+
+
+def _close(detector: Detector | None) -> None:
+    """Lets a detector go; what it complains of belongs to the past, and stands in the log."""
+    try:
+        if detector is not None:
+            detector.close()
+    except Exception:
+        traceback.print_exc()
 
 
 def _serve(connection: Connection, detector: Detector, clip: Clip, setup: Setup) -> bool:
-    """Does one clip; returns whether the detector can be used again."""
+    """Does one clip; returns whether the process can be used again."""
     last_sent = float("-inf")
     num_frames = num_unreadable = 0
 
@@ -81,8 +117,8 @@ def _serve(connection: Connection, detector: Detector, clip: Clip, setup: Setup)
     except ConnectionError:
         raise
     except Exception:
-        connection.send(Broken(traceback.format_exc()))
-        return False
+        connection.send(Broken(traceback.format_exc(), ends=not detector.info.closes_after_error))
+        return detector.info.closes_after_error
     return True
 
 

@@ -12,6 +12,10 @@ class JobError(LandmarksError):
     """
 
 
+class FailureLimitError(JobError):
+    """Stop the job: so many clips failed that something is wrong beyond them."""
+
+
 class ClipError(LandmarksError):
     """Fail this clip and go on: trying it again would end the same way.
 

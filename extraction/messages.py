@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from extraction.detectors import DetectorInfo, DetectorOptions
 from extraction.errors import ClipError
 from extraction.frames import FrameOptions
-from extraction.landmarks import ClipLandmarks
 
 
 @dataclass(slots=True)
@@ -23,6 +22,10 @@ class StageTimes:
     detect_ms: float = 0.0
 
 
+IDLE_EXIT_CODE = 70
+"""A child that had no clip for long ends with it; any number that neither Python nor a signal gives."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """First message to the child: what it is to be."""
@@ -30,6 +33,12 @@ class Setup:
     detector: DetectorOptions
     frames: FrameOptions
     max_frames_per_piece: int
+    idle_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Remake:
+    """To the child: let the detector go and make it again; answered like :class:`Setup`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +81,12 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The detector raised: its state is not to be trusted, the child ends after this message."""
+    """The detector raised: its state is not to be trusted, or it was not made at all.
+
+    Attributes:
+        text: The trace.
+        ends: The child ends after this message; otherwise it waits for :class:`Remake`.
+    """
 
     text: str
-
-
-Message = Ready | NotReady | Progress | ClipLandmarks | Done | Failed | Broken
+    ends: bool

@@ -1,77 +1,33 @@
 """DetectorProcess: the long-lived child that holds the detector, and what happens when it is lost.
 
-Native code can crash, abort, hang or leak. Here that costs one child process and one attempt of the
-clip it had; the caller and every other clip go on.
+Native code can crash, abort, hang, leak, or lose its GL context. Here that costs one child process, or
+only its detector, and one attempt of the clip it had; the caller and every other clip go on.
 """
 
-import os
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.reduction import ForkingPickler
-from typing import IO
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from extraction import messages
+from extraction.child import IDLE, Child
 from extraction.clips import Clip
 from extraction.detectors import DetectorInfo, DetectorOptions
 from extraction.errors import ClipError, DetectorLostError, JobError
 from extraction.frames import FrameOptions
-from extraction.gl import worker_environment
-from extraction.landmarks import ClipLandmarks
+from extraction.gl import Meaning, Place, explain
+from extraction.gl_choice import DelegateChoice
 from extraction.messages import StageTimes
+from extraction.native_log import LAST_LINES, NativeLog
+from extraction.pieces import Pieces
+from extraction.policy import Policy, Step, Trial, ladder_of
 
-_STDERR_LINES = 40
-_SPOOL_BYTES = 256 << 20
-_CHILD = "from extraction.detector_child import main; main()"
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """When a detector counts as lost, and how often to try.
-
-    Attributes:
-        max_attempts: Tries a clip gets before it is given up.
-        frame_timeout_s: A child that shows no progress for so long is killed.
-        start_timeout_s: A detector that does not stand after so long is killed.
-        max_starts: Tries in a row to make a detector before the job is stopped.
-    """
-
-    max_attempts: int = 2
-    frame_timeout_s: float = 30.0
-    start_timeout_s: float = 120.0
-    max_starts: int = 3
+_GROWN = 0.75
+"""Of its limit of memory; a child above that is replaced between two clips, before one would pay for it."""
 
 
-class Pieces:
-    """The pieces of one clip in order, kept as bytes, on disk beyond 256 MiB: a long video fits."""
-
-    def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115
-        self._lengths: list[int] = []
-
-    def __del__(self) -> None:
-        self._file.close()
-
-    def append(self, pickled: bytes) -> None:
-        """Adds one piece as the child pickled it."""
-        self._file.write(pickled)
-        self._lengths.append(len(pickled))
-
-    def __len__(self) -> int:
-        return len(self._lengths)
-
-    def __iter__(self) -> Iterator[ClipLandmarks]:
-        self._file.seek(0)
-        for length in self._lengths:
-            yield ForkingPickler.loads(self._file.read(length))
+_KNOWN = frozenset(Meaning) - {Meaning.UNKNOWN, Meaning.NOISE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +42,8 @@ class Extraction:
         fingerprint: Of the input as it was read.
         times: Where the time of the successful attempt went.
         attempts: Attempts it took.
+        retry_reasons: Why a detector was lost, in order; those lost before they stood begin with
+            ``"start:"``.
     """
 
     pieces: Pieces
@@ -95,6 +53,7 @@ class Extraction:
     fingerprint: str
     times: StageTimes
     attempts: int
+    retry_reasons: tuple[str, ...]
 
 
 class DetectorProcess:
@@ -106,8 +65,13 @@ class DetectorProcess:
     Args:
         detector: What the detector is to be.
         frames: How frames are read.
-        policy: When it counts as lost.
+        policy: When it counts as lost, and what is done then.
         max_frames_per_piece: Length of the pieces that a long clip comes in.
+        log: Gets what its children write.
+        job: Name under which this host's other workers share what they find out about its GPU.
+
+    Attributes:
+        events: Counts of what happened beside clips: losses by reason, refreshes, replaced children.
     """
 
     def __init__(
@@ -116,10 +80,19 @@ class DetectorProcess:
         frames: FrameOptions | None = None,
         policy: Policy | None = None,
         max_frames_per_piece: int = 10_000,
+        log: NativeLog | None = None,
+        job: str = "",
     ) -> None:
-        self._setup = messages.Setup(detector, frames or FrameOptions(), max_frames_per_piece)
         self._policy = policy or Policy()
-        self._child: _Child | None = None
+        self._setup = messages.Setup(
+            detector, frames or FrameOptions(), max_frames_per_piece, self._policy.idle_s
+        )
+        self._choice = DelegateChoice(detector, self._policy.gl_fallback, job)
+        self._log = log or NativeLog()
+        self._child: Child | None = None
+        self._threads_at_first = 0
+        self._lost: list[str] = []
+        self.events: Counter[str] = Counter()
 
     def __enter__(self) -> "DetectorProcess":
         return self
@@ -129,8 +102,9 @@ class DetectorProcess:
 
     def launch(self) -> None:
         """Starts the child without waiting for its detector, so that both can get on with their work."""
-        if self._child is None:
-            self._child = _Child(self._setup)
+        if self._child is None and self._choice.is_made:
+            detector = replace(self._setup.detector, delegate=self._choice.delegate)
+            self._child = Child(replace(self._setup, detector=detector), self._log)
 
     def start(self) -> DetectorInfo:
         """Waits until the detector stands.
@@ -138,20 +112,23 @@ class DetectorProcess:
         Raises:
             JobError: If it cannot be made on this machine, or did not come up in several tries.
         """
-        for attempt in range(self._policy.max_starts):
-            if attempt:
-                time.sleep(0.5 * 2**attempt)
-            self.launch()
-            assert self._child is not None
-            try:
-                return self._child.wait_ready(self._policy.start_timeout_s)
-            except DetectorLostError as error:
-                last = error
-                self.close()
-        raise JobError(
-            f"the detector did not come up in {self._policy.max_starts} tries on this machine; "
-            f"the last one: {last}"
-        ) from last
+        if self._child is not None and self._child.process.poll() is not None:
+            self.close()
+        trial = self._policy.for_start()
+        with self._choice.deciding():
+            while True:
+                self.launch()
+                assert self._child is not None
+                try:
+                    info = self._child.wait_ready(self._policy.start_timeout_s)
+                except DetectorLostError as loss:
+                    self._lost.append(f"start:{loss.reason}")
+                    if self._next_step(trial, loss) is Step.GIVE_UP:
+                        self.close()
+                        raise JobError(self._no_detector(loss, trial)) from loss
+                else:
+                    self._choice.stands()
+                    return info
 
     def extract(self, clip: Clip, on_progress: Callable[[int], None] | None = None) -> Extraction:
         """Extracts one clip, from its first frame again after each loss of the detector.
@@ -165,29 +142,52 @@ class DetectorProcess:
             ClipError: If the clip fails; ``attempts`` of it stands in ``error.attempts``.
             JobError: If no detector can be made.
         """
-        for attempt in range(1, self._policy.max_attempts + 1):
+        self._refresh_if_due()
+        trial = self._policy.for_clip()
+        while True:
             info = self.start()
             assert self._child is not None
             try:
-                pieces, done = self._child.extract(clip, self._policy.frame_timeout_s, on_progress)
-            except ClipError as error:
-                error.attempts = attempt
-                raise
-            except DetectorLostError as error:
-                self.close()
-                lost = error
-            else:
-                return Extraction(
-                    pieces, done.num_frames, done.num_unreadable, info, done.fingerprint, done.times, attempt
+                pieces, done = self._child.extract(
+                    clip, self._policy.frame_timeout_s, self._policy.max_worker_rss_mb, on_progress
                 )
-        failure = ClipError("detect", lost.reason, str(lost))
-        failure.attempts = self._policy.max_attempts
-        raise failure from lost
+            except ClipError as error:
+                error.attempts = len(trial.reasons) + 1
+                raise
+            except DetectorLostError as loss:
+                if loss.reason == IDLE:
+                    self.close()
+                    continue
+                self._lost.append(loss.reason)
+                if self._next_step(trial, loss) is Step.GIVE_UP:
+                    self.close()
+                    self._choice.clip_done()
+                    self._lost.clear()
+                    raise _failure(loss, trial) from loss
+            else:
+                self._choice.clip_done()
+                lost, self._lost = tuple(self._lost), []
+                self._threads_at_first = self._threads_at_first or self._child.num_threads()
+                return Extraction(
+                    pieces,
+                    done.num_frames,
+                    done.num_unreadable,
+                    info,
+                    done.fingerprint,
+                    done.times,
+                    len(trial.reasons) + 1,
+                    lost,
+                )
 
     @property
     def child_pid(self) -> int | None:
         """Process id of the living child."""
         return None if self._child is None else self._child.process.pid
+
+    @property
+    def notice(self) -> str:
+        """What a person should know of this worker: that it does without the GPU, and why; else ""."""
+        return self._choice.notice
 
     def close(self) -> None:
         """Ends the child at once; it holds nothing that needs a farewell."""
@@ -195,129 +195,69 @@ class DetectorProcess:
             self._child.kill()
             self._child = None
 
+    def _next_step(self, trial: Trial, loss: DetectorLostError) -> Step:
+        """Takes the next step down the ladder, as far as that is possible without a new child."""
+        step = trial.next_step(loss.reason, self._choice.delegate)
+        self.events[f"lost: {self._lost[-1]}"] += 1
+        if ladder_of(loss.reason) == Meaning.CONFIGURATION:
+            self.close()
+            raise JobError(f"{loss}") from loss
+        if step in (Step.AGAIN, Step.RESTART):
+            time.sleep(trial.backoff_s(loss.reason))
+        if step is Step.AGAIN and self._child is not None and self._child.remake():
+            return step
+        self.close()
+        if step is Step.CPU:
+            self._choice.fall_back(loss, self._policy.refresh_minutes * 60)
+        return step
 
-class _Child:
-    """One child process and the parent's end of its socket."""
+    def _no_detector(self, loss: DetectorLostError, trial: Trial) -> str:
+        """Says why no detector can be had: in the catalogue's words where it knows them."""
+        tries = len(trial.reasons)
+        text = f"the detector did not come up in {tries} tries on {socket.gethostname()}: "
+        if loss.reason not in _KNOWN:
+            return f"{text}{', '.join(trial.reasons)}; the last one: {loss}"
+        found = explain(str(loss), Place.EXCEPTION)
+        codes = f" ({', '.join(found.codes)})" if found.codes else ""
+        advice = f"{found.advice}; " if found.advice else ""
+        if self._choice.delegate == "gpu" and self._policy.gl_fallback == "fail":
+            advice += "--gl-fallback cpu, or --delegate cpu, goes on without the GPU; "
+        return f"{text}{found.means}{codes}: {advice}the last words were: {_last_words(loss)}"
 
-    def __init__(self, setup: messages.Setup) -> None:
-        self._started = time.monotonic()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self.process = subprocess.Popen(
-                # -P: the current folder's files must not shadow this project's modules.
-                [sys.executable, "-P", "-X", "faulthandler", "-c", _CHILD, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env={
-                    **os.environ,
-                    **worker_environment("cpu"),
-                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                },
-            )
-        self._connection = Connection(ours.detach())
-        self._last_lines: deque[str] = deque(maxlen=_STDERR_LINES)
-        self._reader = threading.Thread(target=self._read_output, daemon=True)
-        self._reader.start()
-        self._info: DetectorInfo | None = None
-        self._setup: messages.Setup | None = setup
+    def _refresh_if_due(self) -> None:
+        """Between two clips: a new detector now and then, a new child where the old one has grown."""
+        child = self._child
+        if child is None or not child.clips:
+            return
+        age_min = (time.monotonic() - child.made_at) / 60
+        rss_mb, policy = child.rss_mb(), self._policy
+        if child.delegate != self._choice.delegate:
+            self._replace(f"back on the {self._choice.delegate}")
+        elif policy.max_worker_rss_mb and rss_mb > policy.max_worker_rss_mb * _GROWN:
+            self._replace("replaced: memory")
+        elif child.num_threads() > self._threads_at_first + policy.max_new_threads:
+            self._replace("replaced: threads")
+        elif (policy.refresh_clips and child.clips >= policy.refresh_clips) or (
+            policy.refresh_minutes and age_min >= policy.refresh_minutes
+        ):
+            self.events["refreshed"] += 1
+            if not child.remake():
+                self.close()
 
-    def wait_ready(self, timeout_s: float) -> DetectorInfo:
-        if self._info is None:
-            if self._setup is not None:
-                self._send(self._setup)
-                self._setup = None
-            left_s = self._started + timeout_s - time.monotonic()
-            message = self._receive(max(left_s, 0.0), f"the detector did not stand after {timeout_s:g} s")[0]
-            if isinstance(message, messages.NotReady):
-                raise JobError(message.text)
-            if not isinstance(message, messages.Ready):
-                raise DetectorLostError(
-                    "protocol", f"expected the detector to stand, found {type(message).__name__}"
-                )
-            self._info = message.info
-        elif self.process.poll() is not None:
-            raise self._lost()
-        return self._info
+    def _replace(self, event: str) -> None:
+        self.events[event] += 1
+        self._threads_at_first = 0
+        self.close()
 
-    def extract(
-        self, clip: Clip, timeout_s: float, on_progress: Callable[[int], None] | None
-    ) -> tuple[Pieces, messages.Done]:
-        self._send(clip)
-        pieces = Pieces()
-        while True:
-            message, data = self._receive(timeout_s, f"no frame was finished for {timeout_s:g} s")
-            match message:
-                case messages.Progress():
-                    if on_progress:
-                        on_progress(message.num_frames)
-                case ClipLandmarks():
-                    pieces.append(data)
-                case messages.Done():
-                    return pieces, message
-                case messages.Failed():
-                    raise message.error
-                case messages.Broken():
-                    raise DetectorLostError("exception", message.text)
-                case _:
-                    raise DetectorLostError(
-                        "protocol", f"unexpected {type(message).__name__} from the detector"
-                    )
 
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._connection.close()
-        self._reader.join(timeout=1)
-        if self.process.stdout is not None and not self._reader.is_alive():
-            self.process.stdout.close()
+def _last_words(loss: DetectorLostError) -> str:
+    """The last line of an exception's trace, without what native code wrote beside it."""
+    trace = str(loss).partition(LAST_LINES)[0].strip()
+    return trace.splitlines()[-1] if trace else ""
 
-    def _send(self, message: object) -> None:
-        try:
-            self._connection.send(message)
-        except OSError:
-            raise self._lost() from None
 
-    def _receive(self, timeout_s: float, complaint: str) -> tuple[object, bytes]:
-        try:
-            if self._connection.poll(timeout_s):
-                data = self._receive_whole(timeout_s)
-                return ForkingPickler.loads(data), data
-        except (EOFError, OSError):
-            raise self._lost() from None
-        self.process.kill()
-        raise DetectorLostError("timeout", f"{complaint}; its process was killed{self._tail()}")
-
-    def _receive_whole(self, timeout_s: float) -> bytes:
-        """Reads a message that has begun to come; a child that stops in the middle of it is killed."""
-        timer = threading.Timer(timeout_s, self.process.kill)
-        timer.start()
-        try:
-            return self._connection.recv_bytes()
-        finally:
-            timer.cancel()
-
-    def _lost(self) -> DetectorLostError:
-        """Says how the child died."""
-        try:
-            code = self.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return DetectorLostError("hung-up", f"the detector's process closed its socket{self._tail()}")
-        if code < 0:
-            name = signal.Signals(-code).name if -code in set(signal.Signals) else "a signal without a name"
-            return DetectorLostError(
-                "signal", f"the detector's process died by {name} (signal {-code}){self._tail()}"
-            )
-        return DetectorLostError("exit", f"the detector's process ended with exit code {code}{self._tail()}")
-
-    def _read_output(self) -> None:
-        assert self.process.stdout is not None
-        # Bounded in lines and in line length: a broken GL driver can write without end.
-        for line in iter(lambda: self.process.stdout.readline(2000), b""):  # type: ignore[union-attr]
-            self._last_lines.append(line.decode("utf-8", "replace").rstrip())
-
-    def _tail(self) -> str:
-        self._reader.join(timeout=1)
-        return "; last lines it wrote:\n" + "\n".join(self._last_lines) if self._last_lines else ""
+def _failure(loss: DetectorLostError, trial: Trial) -> ClipError:
+    history = f" (losses: {', '.join(trial.reasons)})" if len(set(trial.reasons)) > 1 else ""
+    failure = ClipError("detect", loss.reason, f"{loss}{history}")
+    failure.attempts = len(trial.reasons)
+    return failure

@@ -1,4 +1,4 @@
-"""The command line: ``landmarks extract|progress|view|failures|draw``."""
+"""The command line, ``landmarks``: what each command takes; what it does lies in a module of its own."""
 
 import json
 import os
@@ -12,13 +12,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from extraction.detectors import DetectorOptions
-from extraction.errors import JobError
+from extraction.detectors import DetectorOptions, default_engine
+from extraction.errors import FailureLimitError, JobError
 from extraction.frames import FrameOptions
 from extraction.gl import missing_library
-from extraction.supervisor import Policy
+from extraction.policy import Policy, described, remedies
 from ray_jobs import views
-from ray_jobs.config import JobConfig
+from ray_jobs.config import FailureLimit, JobConfig
 from ray_jobs.job import Inputs
 from storage.running import process_began
 
@@ -37,6 +37,14 @@ Out = Annotated[str, typer.Argument(help="The data set: a folder, or a URI such 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
+def _option(panel: str, help: str | None = None) -> Any:  # noqa: A002
+    return typer.Option(help=help, rich_help_panel=panel)
+
+
+def _names(listed: str) -> tuple[str, ...]:
+    return tuple(filter(None, (name.strip() for name in listed.split(","))))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
@@ -44,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Instead of those of the process.
 
     Returns:
-        The exit code: 0 all done, 1 finished with failed clips, 2 wrong use or environment, 130 stopped.
+        The exit code: 0 all done, 1 finished with failed clips, 2 wrong use or environment, 3 too many clips
+        failed, 130 stopped.
     """
     return guarded(lambda: int(app(arguments, standalone_mode=False) or 0))
 
@@ -60,7 +69,7 @@ def guarded(command: Callable[[], int]) -> int:
         return command()
     except JobError as error:
         errors.print(f"[red]error:[/red] {escape(str(error))}")
-        return 2
+        return 3 if isinstance(error, FailureLimitError) else 2
     except _UsageError as error:
         if not error.format_message():  # no command at all: its help has been shown
             return 2
@@ -81,6 +90,9 @@ def guarded(command: Callable[[], int]) -> int:
         return 2
 
 
+_CLIPS, _DETECTOR, _FAULTS, _MACHINES = "Which clips", "The detector", "When things go wrong", "Machines"
+
+
 @app.command(context_settings={"ignore_unknown_options": False})
 def extract(
     frames: Annotated[
@@ -88,40 +100,81 @@ def extract(
     ] = None,
     out: Annotated[str | None, typer.Argument(metavar="OUT", help="Where the data set is to be.")] = None,
     manifest: Annotated[
-        str | None, typer.Option(help="CSV or Parquet with clip_id, uri [split, signer, gloss, text, fps].")
+        str | None,
+        _option(_CLIPS, "CSV or Parquet with clip_id, uri [split, signer, gloss, text, fps]."),
     ] = None,
     split_from: Annotated[
-        str, typer.Option(help="'folder': first path component train/dev/val/test; 'none'.")
+        str, _option(_CLIPS, "'folder': first path component train/dev/val/test; 'none'.")
     ] = "folder",
-    include: Annotated[list[str] | None, typer.Option(help="Only clips whose id matches this glob.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="No clip whose id matches this glob.")] = None,
-    splits: Annotated[str, typer.Option(help="Only these splits: train,dev.")] = "",
-    max_clips_per_split: Annotated[int | None, typer.Option(help="At most so many of each split.")] = None,
+    include: Annotated[list[str] | None, _option(_CLIPS, "Only clips whose id matches this glob.")] = None,
+    exclude: Annotated[list[str] | None, _option(_CLIPS, "No clip whose id matches this glob.")] = None,
+    splits: Annotated[str, _option(_CLIPS, "Only these splits: train,dev.")] = "",
+    max_clips_per_split: Annotated[int | None, _option(_CLIPS, "At most so many of each split.")] = None,
     allow_outside: Annotated[
-        bool, typer.Option(help="Let a manifest's relative paths leave its folder by '..'.")
+        bool, _option(_CLIPS, "Let a manifest's relative paths leave its folder by '..'.")
     ] = False,
-    engine: Annotated[str, typer.Option(help="'holistic', or 'package.module:function'.")] = "holistic",
-    static: Annotated[bool, typer.Option(help="Detect each frame afresh instead of tracking.")] = False,
-    model_complexity: Annotated[int, typer.Option(help="Pose model: 0 lite, 1 full, 2 heavy.")] = 1,
-    refine_face: Annotated[bool, typer.Option(help="478 face points with irises.")] = False,
-    smooth: Annotated[bool, typer.Option(help="Filter landmarks over time.")] = True,
-    min_detection_confidence: Annotated[float, typer.Option()] = 0.5,
-    min_tracking_confidence: Annotated[float, typer.Option()] = 0.5,
-    fps: Annotated[float, typer.Option(help="Of frame folders that do not say.")] = 25.0,
-    max_pixels: Annotated[int, typer.Option(help="A larger frame is unreadable.")] = 50_000_000,
-    max_frames_per_row: Annotated[int, typer.Option(help="A longer clip becomes several rows.")] = 10_000,
-    workers: Annotated[int | None, typer.Option(help="Detectors at once; one a core by default.")] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Of a running Ray cluster, or 'auto'.", envvar="RAY_ADDRESS")
-    ] = None,
-    dashboard: Annotated[bool, typer.Option(help="Show the dashboard of a local Ray.")] = False,
-    max_attempts: Annotated[int, typer.Option(help="Tries for a clip that loses its detector.")] = 2,
-    frame_timeout: Annotated[float, typer.Option(help="Seconds without progress before a restart.")] = 30.0,
-    start_timeout: Annotated[float, typer.Option(help="Seconds a detector has to come up.")] = 120.0,
-    retry_failed: Annotated[bool, typer.Option(help="Try clips again that failed before.")] = False,
+    fps: Annotated[float, _option(_CLIPS, "Of frame folders that do not say.")] = 25.0,
+    max_pixels: Annotated[int, _option(_CLIPS, "A larger frame is unreadable.")] = 50_000_000,
+    engine: Annotated[
+        str,
+        _option(
+            _DETECTOR,
+            "'holistic', 'tasks', 'hands+pose+face', 'segmenter', or 'package.module:function'; "
+            "by default the first that this Python's MediaPipe has.",
+        ),
+    ] = "",
+    delegate: Annotated[
+        str, _option(_DETECTOR, "'cpu', 'gpu', or 'auto': the GPU where the host has one to use.")
+    ] = "cpu",
+    model: Annotated[str, _option(_DETECTOR, "Model file, instead of the engine's own.")] = "",
+    extra_parts: Annotated[
+        str, _option(_DETECTOR, "Of left_hand_world,right_hand_world,face_blendshapes.")
+    ] = "",
+    mask: Annotated[str, _option(_DETECTOR, "Segmenter: 'category' or 'confidence'.")] = "category",
+    static: Annotated[bool, _option(_DETECTOR, "Detect each frame afresh instead of tracking.")] = False,
+    model_complexity: Annotated[int, _option(_DETECTOR, "Pose model: 0 lite, 1 full, 2 heavy.")] = 1,
+    refine_face: Annotated[bool, _option(_DETECTOR, "478 face points with irises.")] = False,
+    smooth: Annotated[bool, _option(_DETECTOR, "Filter landmarks over time.")] = True,
+    min_detection_confidence: Annotated[float, _option(_DETECTOR)] = 0.5,
+    min_tracking_confidence: Annotated[float, _option(_DETECTOR)] = 0.5,
+    retry_failed: Annotated[bool, _option(_FAULTS, "Try clips again that failed before.")] = False,
     overwrite: Annotated[
-        bool, typer.Option(help="Delete the data set in OUT first. Leave it out to go on.")
+        bool, _option(_FAULTS, "Delete the data set in OUT first. Leave it out to go on.")
     ] = False,
+    max_failures: Annotated[
+        str, _option(_FAULTS, "Stop when more clips fail: a number, or a share of at least 50 tried.")
+    ] = "20%",
+    max_attempts: Annotated[int, _option(_FAULTS, "Tries for a clip that loses its detector.")] = 2,
+    gl_retries: Annotated[int, _option(_FAULTS, "Tries in one process to get a lost GL context back.")] = 3,
+    gl_fallback: Annotated[
+        str, _option(_FAULTS, "Where the GPU fails: 'cpu' goes on there, 'fail' does not.")
+    ] = "cpu",
+    frame_timeout: Annotated[float, _option(_FAULTS, "Seconds without progress before a restart.")] = 30.0,
+    start_timeout: Annotated[float, _option(_FAULTS, "Seconds a detector has to come up.")] = 120.0,
+    refresh_clips: Annotated[
+        int, _option(_FAULTS, "Make the detector anew after so many clips; 0: never.")
+    ] = 0,
+    refresh_minutes: Annotated[
+        float, _option(_FAULTS, "Make the detector anew after so long; 0: never.")
+    ] = 60.0,
+    max_worker_rss_mb: Annotated[
+        int, _option(_FAULTS, "Replace a detector's process that has grown to this; 0: never.")
+    ] = 4096,
+    idle_seconds: Annotated[
+        float, _option(_FAULTS, "Let a detector go that has had no clip for so long; 0: never.")
+    ] = 300.0,
+    native_log: Annotated[
+        str, _option(_FAULTS, "What native code writes: 'file' in OUT/logs, 'show' here too.")
+    ] = "file",
+    max_frames_per_row: Annotated[int, _option(_MACHINES, "A longer clip becomes several rows.")] = 10_000,
+    workers: Annotated[int | None, _option(_MACHINES, "Detectors at once; one a core by default.")] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a running Ray cluster, or 'auto'.", envvar="RAY_ADDRESS", rich_help_panel=_MACHINES
+        ),
+    ] = None,
+    dashboard: Annotated[bool, _option(_MACHINES, "Show the dashboard of a local Ray.")] = False,
     as_json: Json = False,
 ) -> int:
     """Extract landmarks of all clips in FRAMES into the data set OUT; go on where it stopped before."""
@@ -132,7 +185,11 @@ def extract(
     config = JobConfig(
         out=out if "://" in out else os.path.abspath(out),
         detector=DetectorOptions(
-            engine=engine,
+            engine=engine or default_engine(),
+            delegate=delegate,
+            model=model,
+            extra_parts=_names(extra_parts),
+            mask=mask,
             static=static,
             model_complexity=model_complexity,
             refine_face=refine_face,
@@ -141,12 +198,23 @@ def extract(
             min_tracking_confidence=min_tracking_confidence,
         ),
         frames=FrameOptions(max_pixels=max_pixels, default_fps=fps),
-        policy=Policy(max_attempts, frame_timeout, start_timeout),
+        policy=Policy(
+            remedies=remedies(max_attempts, gl_retries),
+            gl_fallback=gl_fallback,
+            frame_timeout_s=frame_timeout,
+            start_timeout_s=start_timeout,
+            refresh_clips=refresh_clips,
+            refresh_minutes=refresh_minutes,
+            max_worker_rss_mb=max_worker_rss_mb,
+            idle_s=idle_seconds,
+        ),
         max_frames_per_row=max_frames_per_row,
         retry_failed=retry_failed,
         workers=workers,
         address=address,
         dashboard=dashboard,
+        native_log=native_log,
+        max_failures=FailureLimit(max_failures),
     )
     inputs = Inputs(
         frames=frames,
@@ -154,7 +222,7 @@ def extract(
         split_from=split_from,
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
-        splits=tuple(filter(None, splits.split(","))),
+        splits=_names(splits),
         max_clips_per_split=max_clips_per_split,
         allow_outside=allow_outside,
     )
@@ -203,12 +271,57 @@ def draw(
     ] = None,
     to: Annotated[str, typer.Option(help="Folder for the pictures.")] = ".",
 ) -> int:
-    """Draw landmarks over frames of a clip, one PNG a frame; the frame with most found by default."""
+    """Draw landmarks or masks over frames of a clip, one PNG a frame; the one with most found by default."""
     from ray_jobs.pictures import draw_clip
 
     for path in draw_clip(out, clip, frames, frame or [], to):
         print(path)
     return 0
+
+
+models = typer.Typer(no_args_is_help=True, help="List and fetch the models of MediaPipe's Tasks.")
+app.add_typer(models, name="models")
+
+
+@models.command("list")
+def models_list(as_json: Json = False) -> int:
+    """List the official models: where they lie here, licence and source."""
+    from ray_jobs.models import list_models
+
+    return list_models(as_json)
+
+
+@models.command("fetch")
+def models_fetch(
+    name: Annotated[str, typer.Argument(help="As `landmarks models list` names it.")],
+    to: Annotated[str | None, typer.Option(help="File to make, instead of one in the cache.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Of a mirror.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Fetch a model and verify it; what is there and good is not fetched again."""
+    from ray_jobs.models import fetch
+
+    return fetch(name, base_url, as_json, to)
+
+
+@app.command("doctor")
+def examine(as_json: Json = False) -> int:
+    """Say what this machine has, what a job lacks on it, and what to do next."""
+    from ray_jobs.doctor import doctor
+
+    return doctor(as_json, described(Policy()))
+
+
+@app.command("explain")
+def explain_error(
+    text: Annotated[str, typer.Argument(help="A pasted error, a log file, or - for standard input.")],
+    log: Annotated[bool, typer.Option("--log", help="The text is a line of a log.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Explain an error of MediaPipe, EGL or OpenGL, or count those in a log."""
+    from ray_jobs.explain import explain
+
+    return explain(text, as_json, log)
 
 
 def _print_json(value: Any) -> None:

@@ -10,7 +10,41 @@ from importlib.metadata import PackageNotFoundError, version
 from extraction.detectors import DetectorOptions
 from extraction.errors import JobError
 from extraction.frames import FrameOptions
-from extraction.supervisor import Policy
+from extraction.policy import Policy
+
+_TRIED_FIRST = 50
+"""A share of fewer clips says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureLimit:
+    """How many clips may fail before the job stops: a number, or a share of those that were tried.
+
+    Attributes:
+        text: As a person gave it: ``"100"`` or ``"20%"``.
+
+    Raises:
+        JobError: If it is neither.
+    """
+
+    text: str = "20%"
+
+    def __post_init__(self) -> None:
+        number = self.text.removesuffix("%")
+        good = number.isdecimal() if number == self.text else number.replace(".", "", 1).isdecimal()
+        if not good:
+            raise JobError(f"--max-failures must be a number or a share such as 20%, found {self.text!r}")
+
+    def is_passed(self, failed: int, tried: int) -> bool:
+        """Whether so many failures are too many.
+
+        Args:
+            failed: Clips that failed.
+            tried: Clips that failed or did not.
+        """
+        if self.text.endswith("%"):
+            return tried >= _TRIED_FIRST and failed * 100 > float(self.text[:-1]) * tried
+        return failed > int(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +61,8 @@ class JobConfig:
         workers: Actors, each with one detector; None for one a core.
         address: Of a running Ray cluster; None for a local one, started and stopped by the job.
         dashboard: Whether a local Ray shows its dashboard.
+        max_failures: Clips that may fail before the job stops.
+        native_log: ``"file"``: what native code writes goes to ``OUT/logs``; ``"show"``: to the terminal too.
 
     Raises:
         JobError: If a value is out of its range.
@@ -41,28 +77,27 @@ class JobConfig:
     workers: int | None = None
     address: str | None = None
     dashboard: bool = False
+    max_failures: FailureLimit = field(default_factory=FailureLimit)
+    native_log: str = "file"
 
     def __post_init__(self) -> None:
         at_least_one = {
             "--workers": 1 if self.workers is None else self.workers,
-            "--max-attempts": self.policy.max_attempts,
             "--max-frames-per-row": self.max_frames_per_row,
         }
         for name, value in at_least_one.items():
             if value < 1:
                 raise JobError(f"{name} must be 1 or more, found {value}")
-        above_zero = {
-            "--frame-timeout": self.policy.frame_timeout_s,
-            "--start-timeout": self.policy.start_timeout_s,
-        }
-        for name, number in above_zero.items():
-            if not 0 < number < float("inf"):
-                raise JobError(f"{name} must be above 0, found {number}")
+        if self.native_log not in ("file", "show"):
+            raise JobError(f"--native-log must be 'file' or 'show', found {self.native_log!r}")
 
     def result_options(self) -> dict[str, object]:
         """Every option that can change what stands in the data set."""
+        detector = asdict(self.detector)
+        del detector["model"]  # its digest says what it is, wherever it lies
         return {
-            **asdict(self.detector),
+            **detector,
+            "extra_parts": list(self.detector.extra_parts),  # as it comes back from JSON
             "mediapipe_version": installed("mediapipe"),
             "fps": self.frames.default_fps,
             "max_pixels": self.frames.max_pixels,

@@ -2,86 +2,75 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from extraction.clips import Clip
 from extraction.sources import DiscoveryCounts
-from ray_jobs.stages import Receipt
+from ray_jobs.tally import Counts, Tally
+from ray_jobs.worker_log import LogTail
 from storage import running
 from storage.files import Store
-from storage.plan import weight
 
 _LIVE_S = 1.0
+_REMOTE_S = 10.0
+"""Each look at the workers' reports on an object store is a few requests."""
 _LINE_S = 30.0
 
 
-@dataclass(slots=True)
-class Tally:
-    """Counts of a run while it goes on: finished shards by receipt, present ones by report.
-
-    Attributes:
-        clips: Clips this run is to do.
-        frames: Frames it is to do, as planned.
-        receipts: Of the shards that stand.
-    """
-
-    clips: int
-    frames: int
-    receipts: list[Receipt] = field(default_factory=list)
-
-    def now(self, reports: list[running.WorkerStatus]) -> "Counts":
-        """The counts at this moment.
-
-        Args:
-            reports: What the workers say of the shards they have now.
-        """
-        finished = {receipt.shard for receipt in self.receipts}
-        active = [report for report in reports if report.shard not in finished]
-        starts = [r.first_frame_at for r in self.receipts] + [r.first_frame_at for r in reports]
-        first = min(filter(None, starts), default=None)
-        frames = sum(r.frames for r in self.receipts) + sum(r.frames for r in active)
-        rate = frames / (time.time() - first) if first and time.time() > first else None
-        failed = sum(r.failed for r in self.receipts) + sum(r.failures for r in active)
-        clips = sum(r.clips for r in self.receipts) + sum(r.clips for r in active)
-        left_s = max(self.frames - frames, 0) / rate if rate else None
-        return Counts(clips, frames, failed, rate, left_s)
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How far a run is."""
-
-    clips: int
-    frames: int
-    failed: int
-    frames_per_second: float | None
-    seconds_left: float | None
-
-
 @contextmanager
-def shown(console: Console, store: Store, clips: list[Clip]) -> Iterator[Tally]:
-    """Shows how a run goes while the body adds its receipts to the tally.
+def shown(
+    console: Console,
+    store: Store,
+    tally: Tally,
+    native: LogTail | None = None,
+    told: Collection[str] = (),
+) -> Iterator[None]:
+    """Shows how a run goes while the body adds its receipts to the tally, and stops it if it goes badly.
 
     Args:
         console: Where to.
         store: The data set's files, where the workers report.
-        clips: What the run is to do.
+        tally: Of the run.
+        native: What native code writes, to be shown too.
+        told: Notices that a person has been told already.
     """
-    tally = Tally(len(clips), sum(map(weight, clips)))
     stop = threading.Event()
+    news = _News(console, tally, native, told)
     show = _live if console.is_terminal else _lines
-    thread = threading.Thread(target=show, args=(console, store, tally, stop), daemon=True)
+    thread = threading.Thread(target=show, args=(console, store, tally, stop, news), daemon=True)
     thread.start()
     try:
-        yield tally
+        yield
     finally:
         stop.set()
         thread.join()
+        news.tell([])
+
+
+class _News:
+    """What is told as it happens, each notice once."""
+
+    def __init__(self, console: Console, tally: Tally, native: LogTail | None, told: Collection[str]) -> None:
+        self._console, self._tally, self._native = console, tally, native
+        self._told = set(told)
+
+    def tell(self, reports: list[running.WorkerStatus]) -> None:
+        """Prints what is new.
+
+        Args:
+            reports: Of the workers.
+        """
+        notices = [receipt.notice for receipt in self._tally.receipts] + [r.notice for r in reports]
+        for notice in filter(None, dict.fromkeys(notices)):
+            if notice not in self._told:
+                self._told.add(notice)
+                self._console.print(f"[yellow]warning:[/yellow] {escape(notice)}")
+        for worker, line in self._native.new_lines() if self._native else ():
+            self._console.print(f"[dim]{escape(worker)}[/dim] {escape(line)}")
 
 
 @contextmanager
@@ -111,7 +100,7 @@ class DiscoveryDisplay:
             )
 
 
-def _live(console: Console, store: Store, tally: Tally, stop: threading.Event) -> None:
+def _live(console: Console, store: Store, tally: Tally, stop: threading.Event, news: _News) -> None:
     columns = (
         SpinnerColumn(),
         BarColumn(),
@@ -121,14 +110,24 @@ def _live(console: Console, store: Store, tally: Tally, stop: threading.Event) -
     with Progress(*columns, console=console, transient=True, refresh_per_second=4) as progress:
         task = progress.add_task("", total=tally.frames, text="starting")
         while not stop.wait(_LIVE_S):
-            counts = tally.now(running.reports(store))
+            reports = running.reports(store)
+            news.tell(reports)
+            counts = tally.now(reports)
+            tally.stop_if_too_many_failed(counts)
             if counts.frames or counts.failed:
                 progress.update(task, completed=counts.frames, text=describe(counts, tally))
 
 
-def _lines(console: Console, store: Store, tally: Tally, stop: threading.Event) -> None:
-    while not stop.wait(_LINE_S):
-        console.print(describe(tally.now(running.reports(store)), tally))
+def _lines(console: Console, store: Store, tally: Tally, stop: threading.Event, news: _News) -> None:
+    told = time.monotonic()
+    while not stop.wait(_LIVE_S if store.is_local else _REMOTE_S):
+        reports = running.reports(store)
+        news.tell(reports)
+        counts = tally.now(reports)
+        tally.stop_if_too_many_failed(counts)
+        if time.monotonic() - told >= _LINE_S:
+            told = time.monotonic()
+            console.print(describe(counts, tally))
 
 
 def describe(counts: Counts, tally: Tally) -> str:

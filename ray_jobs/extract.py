@@ -48,7 +48,7 @@ def make_shards(config: JobConfig, job_id: str, shards: Sequence[int]) -> Iterat
         )
         try:
             for row in receipts.iter_rows():
-                receipt = Receipt(**row)
+                receipt = Receipt.from_json(row["receipt"])
                 if receipt.stop:
                     raise JobError(receipt.stop)
                 yield receipt

@@ -5,12 +5,11 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from extraction.clips import Clip
-from extraction.detectors import resolve_engine
 from extraction.errors import JobError
 from extraction.sources import (
     Discovery,
@@ -115,6 +114,10 @@ class Summary:
         workers: What each worker did.
         changed: Finished clips whose input has changed since.
         unreadable: Folders that could not be listed, and why.
+        events: What happened to detectors in this run beside clips, counted; "lost: " and a reason for each
+            one that was lost.
+        log_lines: Lines that native code wrote in this run, by meaning; ``OUT/logs`` has them.
+        notices: What else to know, each once.
     """
 
     out: str
@@ -130,6 +133,9 @@ class Summary:
     workers: list[WorkerTotals] = field(default_factory=list)
     changed: tuple[str, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
+    events: dict[str, int] = field(default_factory=dict)
+    log_lines: dict[str, int] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -140,11 +146,14 @@ class Summary:
 def check(config: JobConfig, inputs: Inputs, overwrite: bool) -> Dataset:
     """Finds out what is wrong with a job before an hour of looking for clips is spent on it.
 
+    Args:
+        config: What to do, its detector resolved by :func:`extraction.detectors.resolve_engine`.
+        inputs: With what.
+        overwrite: Whether what is in OUT may go.
+
     Raises:
-        JobError: If the detector cannot be made here, no cluster answers, or OUT is not fit for these
-            inputs and options.
+        JobError: If no cluster answers, or OUT is not fit for these inputs and options.
     """
-    resolve_engine(config.detector)
     _expect_cluster(config.address)
     dataset = Dataset(config.out)
     if inputs.frames is not None and os.path.isdir(inputs.frames):
@@ -194,6 +203,7 @@ def job(
                 about = {"source": inputs.source, "versions": versions()}
                 dataset.create(_options(config, inputs), config.options_hash(), about)
             dataset.store.sweep()
+            dataset.sweep_logs()
             revision = _plan(dataset, config, inputs, discovery, wanted)
             if revision.plan != dataset.plan():
                 mark.check()
@@ -256,6 +266,9 @@ def sum_up(dataset: Dataset, prepared: Prepared, receipts: list[Receipt], began:
         workers=_by_worker(receipts),
         changed=prepared.revision.changed,
         unreadable=prepared.discovery.unreadable,
+        events=_summed(receipt.events for receipt in receipts),
+        log_lines=_summed(receipt.log_lines for receipt in receipts),
+        notices=tuple(dict.fromkeys(receipt.notice for receipt in receipts if receipt.notice)),
     )
     first = min((receipt.first_frame_at for receipt in receipts if receipt.first_frame_at), default=None)
     if first is not None:
@@ -263,6 +276,13 @@ def sum_up(dataset: Dataset, prepared: Prepared, receipts: list[Receipt], began:
         last = max(receipt.finished_at for receipt in receipts)
         summary.frames_per_second = summary.frames / max(last - first, 1e-9)
     return summary
+
+
+def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for some in counts:
+        total.update(some)
+    return dict(total)
 
 
 def _by_worker(receipts: list[Receipt]) -> list[WorkerTotals]:

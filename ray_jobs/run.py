@@ -1,16 +1,28 @@
 """``landmarks extract`` from its options to its last line."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from rich.console import Console
 from rich.markup import escape
 
+from extraction import gl_host
+from extraction.detectors import resolve_engine
+from extraction.errors import FailureLimitError
+from extraction.gl import Meaning
+from extraction.gl_choice import foreseen
 from ray_jobs.config import JobConfig
 from ray_jobs.display import discovery_shown, duration, shown
 from ray_jobs.job import Inputs, Prepared, Summary, check, discover, job, sum_up
-from ray_jobs.stages import Receipt
-from storage.dataset import Dataset
+from ray_jobs.tally import Tally
+from ray_jobs.worker_log import LogTail
+from storage.dataset import LOGS, Dataset
+from storage.plan import weight
 
 _NAMES_SHOWN = 5
 _LINES_SHOWN = 20
+_LIGHT = (Meaning.NOISE, Meaning.UNKNOWN)
+"""Lines of the native log that are not worth a word at the end of a job."""
 
 
 def run(config: JobConfig, inputs: Inputs, overwrite: bool, began: float, console: Console) -> Summary:
@@ -25,39 +37,56 @@ def run(config: JobConfig, inputs: Inputs, overwrite: bool, began: float, consol
 
     Raises:
         JobError: If the job cannot be done.
+        FailureLimitError: If too many clips failed; what is whole stays.
         KeyboardInterrupt: If it was stopped; what is whole stays.
     """
+    config = replace(config, detector=resolve_engine(config.detector))
     dataset = check(config, inputs, overwrite)
+    alone = None if config.address else foreseen(config.detector, config.policy.gl_fallback)
     with discovery_shown(console) as on_discovery:
         discovery = discover(inputs, on_discovery)
     with job(dataset, config, inputs, discovery, overwrite) as prepared:
         _tell_plan(console, prepared)
+        if alone:
+            gl_host.remember(alone[0], prepared.job_id)
+            console.print(f"[yellow]warning:[/yellow] {escape(alone[1])}")
         again = "the same command without --overwrite" if overwrite else "the same command again"
-        receipts = _make(config, dataset, prepared, console, again) if prepared.revision.to_do else []
-        summary = sum_up(dataset, prepared, receipts, began)
+        told = {alone[1]} if alone else set[str]()
+        tally = _tally(config, prepared, again)
+        if prepared.revision.to_do:
+            _make(config, dataset, prepared, console, tally, told)
+        summary = sum_up(dataset, prepared, tally.receipts, began)
     _tell_summary(console, summary)
+    tally.expect_few_failures()
     return summary
 
 
+def _tally(config: JobConfig, prepared: Prepared, again: str) -> Tally:
+    clips = [clip for shard in prepared.revision.to_do for clip in prepared.clips_of[shard]]
+    return Tally(len(clips), sum(map(weight, clips)), config.max_failures, again)
+
+
 def _make(
-    config: JobConfig, dataset: Dataset, prepared: Prepared, console: Console, again: str
-) -> list[Receipt]:
+    config: JobConfig, dataset: Dataset, prepared: Prepared, console: Console, tally: Tally, told: set[str]
+) -> None:
     from ray_jobs.extract import make_shards  # here, so that a job with nothing to do does not wait for Ray
 
     shards = prepared.revision.to_do
-    clips = [clip for shard in shards for clip in prepared.clips_of[shard]]
-    with shown(console, dataset.store, clips) as tally:
-        try:
+    follow = LogTail(dataset.store) if config.native_log == "show" and dataset.store.is_local else None
+    try:
+        with shown(console, dataset.store, tally, follow, told):
             for receipt in make_shards(config, prepared.job_id, shards):
                 tally.receipts.append(receipt)
-        except KeyboardInterrupt:
-            whole = len(dataset.done().keys() & set(shards))
-            console.print(
-                f"stopped: {whole} of {len(shards)} shards of this run are whole in "
-                f"{escape(dataset.store.location)}; run {again} to go on"
-            )
-            raise
-    return tally.receipts
+            tally.finish()
+    except KeyboardInterrupt:
+        if tally.complaint:
+            raise FailureLimitError(tally.complaint) from None
+        whole = len(dataset.done().keys() & set(shards))
+        console.print(
+            f"stopped: {whole} of {len(shards)} shards of this run are whole in "
+            f"{escape(dataset.store.location)}; run {tally.again} to go on"
+        )
+        raise
 
 
 def _tell_plan(console: Console, prepared: Prepared) -> None:
@@ -96,6 +125,20 @@ def _tell_summary(console: Console, summary: Summary) -> None:
             f"in {duration(summary.seconds)}{rate}"
             + (f" (first frame after {start:.1f} s)" if start is not None else "")
         )
+    lost = {
+        event.removeprefix("lost: "): n for event, n in summary.events.items() if event.startswith("lost")
+    }
+    if lost:
+        console.print(
+            f"detectors lost: {escape(_counted(lost))}; a clip that was interrupted was done again from its "
+            "first frame, or failed (columns attempts and retry_reasons)"
+        )
+    weighty = {m: count for m, count in summary.log_lines.items() if m not in _LIGHT}
+    if weighty:
+        console.print(
+            f"native code wrote in {escape(summary.out)}/{LOGS}: {_counted(weighty)}; "
+            "`landmarks explain FILE` says what a log means"
+        )
     if summary.unreadable_frames:
         console.print(
             f"{summary.unreadable_frames:,} of these frames could not be read; they keep their place, and "
@@ -113,6 +156,10 @@ def _tell_summary(console: Console, summary: Summary) -> None:
             f"see the failed clips with: landmarks failures {escape(summary.out)}; "
             "try them again with the same command and --retry-failed"
         )
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -1,9 +1,12 @@
 """The callable that Ray Data maps: it owns one supervised detector and writes whole shards."""
 
+import json
 import os
 import socket
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
@@ -13,6 +16,7 @@ from extraction.clips import Clip, printable
 from extraction.errors import ClipError, JobError
 from extraction.supervisor import DetectorProcess, Extraction
 from ray_jobs.config import JobConfig
+from ray_jobs.worker_log import WorkerLog
 from storage.dataset import Dataset
 from storage.files import Store
 from storage.rows import Provenance, encode
@@ -20,6 +24,7 @@ from storage.running import JobMark, WorkerStatus, count_start, report
 from storage.shards import Failure, Rows, shard_name, write_shard
 
 _REPORT_S = 1.0
+_EXAMPLE_CHARACTERS = 1000
 _MAX_STARTS = 10
 """Starts of one shard in one job. Ray starts a dead worker again for ever, and Ray Data its task."""
 
@@ -39,6 +44,11 @@ class Receipt:
         first_frame_at: Unix time at which that worker had its first frame.
         finished_at: Unix time at which the shard stood.
         stop: Why the job has to stop; "" otherwise. Ray keeps of an exception only its text, in a trace.
+        events: What happened to the detector beside clips, counted; "lost: " and a reason for each loss.
+        log_lines: Lines that native code wrote, by meaning.
+        notice: What a person should know of this worker; "" otherwise.
+        reasons: Failed clips by reason.
+        examples: Reason to what one of these clips said.
     """
 
     shard: int
@@ -51,6 +61,20 @@ class Receipt:
     first_frame_at: float
     finished_at: float
     stop: str = ""
+    events: Mapping[str, int] = field(default_factory=dict)
+    log_lines: Mapping[str, int] = field(default_factory=dict)
+    notice: str = ""
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    examples: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As it travels through Ray Data, whose columns know no mappings."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Receipt":
+        """Inverse of :meth:`to_json`."""
+        return cls(**json.loads(text))
 
 
 class ShardWorker:
@@ -66,11 +90,17 @@ class ShardWorker:
         self._options_hash = config.options_hash()
         self._dataset = Dataset(config.out)
         self._mark = JobMark(self._dataset.store, job_id)
+        self._name = f"{socket.gethostname()}-{os.getpid()}"
+        self._log = WorkerLog(self._dataset.store, self._name)
         self._detector = DetectorProcess(
-            config.detector, config.frames, config.policy, config.max_frames_per_row
+            config.detector,
+            config.frames,
+            config.policy,
+            config.max_frames_per_row,
+            self._log.native,
+            job=job_id,
         )
         self._detector.launch()
-        self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._first_frame_at = 0.0
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -80,7 +110,7 @@ class ShardWorker:
             batch: Column ``shard``.
 
         Returns:
-            A row per shard with the fields of :class:`Receipt`.
+            A row per shard: column ``receipt``, a :class:`Receipt` as JSON.
         """
         receipts = []
         for shard in batch.column("shard").to_pylist():
@@ -88,7 +118,8 @@ class ShardWorker:
                 receipts.append(self._make(shard))
             except JobError as error:
                 receipts.append(self._empty_receipt(shard, stop=str(error)))
-        return pa.Table.from_pylist([asdict(receipt) for receipt in receipts])
+            self._log.keep()
+        return pa.table({"receipt": [receipt.to_json() for receipt in receipts]})
 
     def _make(self, shard: int) -> Receipt:
         started = time.time()
@@ -103,11 +134,19 @@ class ShardWorker:
                 f"{_MAX_STARTS} times in the middle of it: is there enough memory? The same command again "
                 "goes on with it, --exclude goes on without a clip"
             )
-        info = self._detector.start()
         progress = _Progress(self._dataset.store, self._name, shard, self._first_frame_at)
+        before = Counter(self._detector.events), Counter(self._log.native.counts)
+        info = self._detector.start()
+        progress.notice = self._detector.notice
         outcomes = (self._extract(clip, progress) for clip in clips)
         failures = write_shard(
-            self._dataset.store, shard, split, info.num_points, outcomes, before_commit=self._mark.check
+            self._dataset.store,
+            shard,
+            split,
+            info.num_points,
+            outcomes,
+            before_commit=self._mark.check,
+            has_masks=info.has_masks,
         )
         self._first_frame_at = progress.first_frame_at
         return Receipt(
@@ -120,6 +159,11 @@ class ShardWorker:
             worker=self._name,
             first_frame_at=self._first_frame_at,
             finished_at=time.time(),
+            events=dict(self._detector.events - before[0]),
+            log_lines=dict(self._log.native.counts - before[1]),
+            notice=self._detector.notice,
+            reasons=progress.reasons,
+            examples=progress.examples,
         )
 
     def _empty_receipt(self, shard: int, stop: str = "") -> Receipt:
@@ -148,7 +192,8 @@ class ShardWorker:
                 f"{tempfile.gettempdir()}) cannot go on: {error}"
             ) from error
         except ClipError as error:
-            progress.failures += 1
+            progress.failed(error)
+            progress.notice = self._detector.notice
             return Failure(
                 clip.clip_id,
                 clip.uri,
@@ -159,6 +204,7 @@ class ShardWorker:
                 error.attempts,
             )
         progress.clips += 1
+        progress.notice = self._detector.notice
         progress.frames += extraction.num_frames
         progress.unreadable_frames += extraction.num_unreadable
         provenance = self._provenance(extraction)
@@ -171,6 +217,7 @@ class ShardWorker:
             options_hash=self._options_hash,
             delegate=extraction.info.delegate,
             attempts=extraction.attempts,
+            retry_reasons=extraction.retry_reasons,
             extract_ms=extraction.times.extract_ms,
             decode_ms=extraction.times.decode_ms,
             detect_ms=extraction.times.detect_ms,
@@ -191,8 +238,16 @@ class _Progress:
     frames: int = 0
     failures: int = 0
     unreadable_frames: int = 0
+    notice: str = ""
+    reasons: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
     _shown: float = 0.0
+
+    def failed(self, error: ClipError) -> None:
+        self.failures += 1
+        self.reasons[error.reason] = self.reasons.get(error.reason, 0) + 1
+        self.examples[error.reason] = printable(str(error))[:_EXAMPLE_CHARACTERS]
 
     def show(self, clip_frames: int, clip_id: str, child_pid: int | None) -> None:
         now = time.time()
@@ -210,6 +265,9 @@ class _Progress:
             child_pid=child_pid,
             shard_started=self.started,
             first_frame_at=self.first_frame_at,
+            notice=self.notice,
+            reasons=self.reasons,
+            examples=self.examples,
         )
         # A report that cannot be written costs a look at the progress, not a clip.
         with suppress(JobError):

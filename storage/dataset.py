@@ -6,6 +6,7 @@
     OUT/plan.parquet                          clip -> shard
     OUT/clips/split=train/shard-000123.parquet
     OUT/failures/shard-000123.parquet         where that shard has any
+    OUT/logs/<host>-<process>.log             what native code wrote
     OUT/_running/                             only while a job runs
 """
 
@@ -36,6 +37,9 @@ _PLAN = "plan.parquet"
 _SHARD = re.compile(r"clips/split=[^/]+/shard-(\d{6,})\.parquet")
 _FAILURES = re.compile(r"failures/shard-(\d{6,})\.parquet")
 _PLAN_ROWS_PER_GROUP = 4096
+LOGS = "logs"
+_LOG = re.compile(r"logs/[^/]+\.log(\.1)?")
+_LOGS_KEPT = 200
 
 
 class Dataset:
@@ -152,7 +156,7 @@ class Dataset:
 
     def delete(self) -> None:
         """Deletes the data set, nothing else in its folder, the mark that it is one last."""
-        for folder, pattern in (("clips", _SHARD), ("failures", _FAILURES)):
+        for folder, pattern in (("clips", _SHARD), ("failures", _FAILURES), (LOGS, _LOG)):
             names = list(self.store.names(folder))
             ours = [name for name in names if pattern.fullmatch(name) or is_temporary(name)]
             if len(ours) == len(names):
@@ -162,6 +166,13 @@ class Dataset:
                 self.store.delete(name)
         self.store.delete(_PLAN)
         self.store.delete(_CONFIG)
+
+    def sweep_logs(self) -> None:
+        """Deletes all but the newest logs: each run of each worker leaves one."""
+        names = [name for name in self.store.names(LOGS) if _LOG.fullmatch(name)]
+        if len(names) > _LOGS_KEPT:
+            for name in sorted(names, key=self.store.modified)[:-_LOGS_KEPT]:
+                self.store.delete(name)
 
     def plan(self) -> Plan:
         """The plan; empty where none has been made.

@@ -81,6 +81,10 @@ class Store:
         """Whether a file, not a folder, stands."""
         return bool(self.filesystem.get_file_info(self._path(name)).type == fs.FileType.File)
 
+    def modified(self, name: str) -> float:
+        """Unix time at which a file was written last; 0 where it does not stand."""
+        return (self.filesystem.get_file_info(self._path(name)).mtime_ns or 0) / 1e9
+
     def entries(self) -> list[str]:
         """Names of the files and folders at the top; none where the store is not there yet."""
         if self.is_local:

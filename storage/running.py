@@ -28,10 +28,13 @@ class WorkerStatus:
         clips: Clips of that shard done.
         frames: Frames of that shard done, those of the current clip included.
         failures: Clips of that shard that failed.
+        reasons: These by reason.
+        examples: Reason to what one of these clips said.
         clip_id: The clip it has now.
         child_pid: Process id of its detector.
         shard_started: Unix time at which it began the shard.
         first_frame_at: Unix time at which it had its first frame, 0 before.
+        notice: What a person should know of it; "" otherwise.
         time: Unix time of this report.
     """
 
@@ -44,6 +47,9 @@ class WorkerStatus:
     child_pid: int | None = None
     shard_started: float = 0.0
     first_frame_at: float = 0.0
+    notice: str = ""
+    reasons: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
     time: float = field(default_factory=time.time)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,10 @@ from extraction.errors import ClipError, JobError
 from extraction.extract import ClipExtraction
 from extraction.frames import FrameOptions
 from extraction.landmarks import FrameStatus
+from extraction.memory import rss_mb
+from extraction.policy import Policy, remedies
 from extraction.sources import discover_tree
-from extraction.supervisor import DetectorProcess, Extraction, Policy
+from extraction.supervisor import DetectorProcess, Extraction
 from ray_jobs.demo_clips import make_demo_clips
 
 FAULTY = DetectorOptions(engine="faulty_engine:make")
@@ -102,7 +105,7 @@ class TestLost:
         [
             ("segv", "signal", "SIGSEGV"),
             ("exit", "exit", "exit code 7"),
-            ("raise", "exception", "Graph has errors: a calculator failed"),
+            ("raise", "graph-poisoned", "Graph has errors: a calculator failed"),
             ("hang", "timeout", "no frame was finished for 2 s"),
         ],
     )
@@ -119,7 +122,7 @@ class TestLost:
     def test_the_last_lines_of_the_child_travel_with_the_failure(self, clips, monkeypatch):
         set_faults(monkeypatch, train_zoom="segv")
         with (
-            DetectorProcess(FAULTY, policy=Policy(max_attempts=1)) as detector,
+            DetectorProcess(FAULTY, policy=Policy(remedies=remedies(max_attempts=1))) as detector,
             pytest.raises(ClipError, match="about to commit segv"),
         ):
             detector.extract(clips["train/zoom"])
@@ -131,6 +134,7 @@ class TestLost:
         with DetectorProcess(FAULTY) as detector:
             extraction = detector.extract(clips["train/zoom"])
         assert extraction.attempts == 2
+        assert extraction.retry_reasons == ("signal",)
         assert_same_bits(only(extraction), expected["train/zoom"])
 
     def test_a_child_killed_between_clips_costs_no_attempt(self, clips, expected):
@@ -165,6 +169,189 @@ detector.extract(discover_tree({str(root)!r}).clips[1])
         while is_running(child_pid):
             assert time.monotonic() < deadline, "the child outlived its parent"
             time.sleep(0.05)
+
+
+class TestMemory:
+    def test_a_child_that_grows_during_a_clip_is_killed(self, clips, expected, monkeypatch):
+        set_faults(monkeypatch, train_zoom="hog")
+        with DetectorProcess(FAULTY, policy=Policy(max_worker_rss_mb=900)) as detector:
+            with pytest.raises(ClipError, match=r"limit is 900 \(--max-worker-rss-mb\)") as failed:
+                detector.extract(clips["train/zoom"])
+            assert (failed.value.reason, failed.value.attempts) == ("memory", 2)
+            assert_same_bits(only(detector.extract(clips["dev/pan"])), expected["dev/pan"])
+
+    def test_a_kill_by_the_kernel_for_memory_is_told_as_such(self, clips, expected, monkeypatch, limited):
+        set_faults(monkeypatch, train_zoom="hog")
+        monkeypatch.setenv("CGROUP", str(limited))
+        with DetectorProcess(FAULTY) as detector:
+            with pytest.raises(ClipError, match="because memory ran out") as failed:
+                detector.extract(clips["train/zoom"])
+            assert (failed.value.reason, failed.value.attempts) == ("memory", 2)
+            assert_same_bits(only(detector.extract(clips["dev/pan"])), expected["dev/pan"])
+
+    @pytest.fixture
+    def limited(self) -> Iterator[Path]:
+        """A control group of 900 MiB of memory."""
+        group = Path("/sys/fs/cgroup/memory" if Path("/sys/fs/cgroup/memory").is_dir() else "/sys/fs/cgroup")
+        group /= f"landmarks-test-{os.getpid()}"
+        try:
+            group.mkdir()
+            limit = next(group / n for n in ("memory.limit_in_bytes", "memory.max") if (group / n).exists())
+            limit.write_text(str(900 << 20))
+        except (OSError, StopIteration):
+            pytest.skip("no control group for memory can be made here")
+        yield group
+        deadline = time.monotonic() + 10
+        while (group / "cgroup.procs").read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        group.rmdir()
+
+
+class TestLadder:
+    """What is done depends on what the words mean."""
+
+    def test_a_lost_context_is_waited_out_in_the_same_process(self, clips, expected, monkeypatch, tmp_path):
+        set_faults(monkeypatch, train_zoom=f"context-times:3:{tmp_path}/done")
+        with DetectorProcess(FAULTY) as detector:
+            detector.start()
+            pid = detector.child_pid
+            extraction = detector.extract(clips["train/zoom"])
+            assert detector.child_pid == pid
+        assert (extraction.attempts, extraction.retry_reasons) == (4, ("context-lost",) * 3)
+        assert_same_bits(only(extraction), expected["train/zoom"])
+        assert detector.events == {"lost: context-lost": 3}
+
+    def test_then_in_a_new_one(self, clips, expected, monkeypatch, tmp_path):
+        set_faults(monkeypatch, train_zoom=f"context-times:4:{tmp_path}/done")
+        with DetectorProcess(FAULTY) as detector:
+            detector.start()
+            pid = detector.child_pid
+            extraction = detector.extract(clips["train/zoom"])
+            assert detector.child_pid != pid
+        assert extraction.attempts == 5
+        assert_same_bits(only(extraction), expected["train/zoom"])
+
+    def test_then_the_clip_fails_and_the_next_one_does_not(self, clips, expected, monkeypatch):
+        set_faults(monkeypatch, train_zoom="context")
+        with DetectorProcess(FAULTY) as detector:
+            with pytest.raises(ClipError, match="entering GL context") as failed:
+                detector.extract(clips["train/zoom"])
+            assert (failed.value.reason, failed.value.attempts) == ("context-lost", 5)
+            assert_same_bits(only(detector.extract(clips["dev/pan"])), expected["dev/pan"])
+
+    def test_a_poisoned_graph_is_made_again_in_the_same_process(self, clips, expected, monkeypatch, tmp_path):
+        set_faults(monkeypatch, train_zoom=f"raise-once:{tmp_path}/done")
+        with DetectorProcess(FAULTY) as detector:
+            detector.start()
+            pid = detector.child_pid
+            extraction = detector.extract(clips["train/zoom"])
+            assert detector.child_pid == pid
+        assert extraction.retry_reasons == ("graph-poisoned",)
+        assert_same_bits(only(extraction), expected["train/zoom"])
+
+    def test_a_detector_that_cannot_be_closed_is_left_to_its_process(
+        self, clips, expected, monkeypatch, tmp_path
+    ):
+        set_faults(monkeypatch, train_zoom=f"raise-once:{tmp_path}/done")
+        monkeypatch.setenv("CLOSES_AFTER_ERROR", "0")
+        monkeypatch.setenv("CLOSE_FAULT", "hang")
+        with DetectorProcess(FAULTY, policy=Policy(start_timeout_s=20)) as detector:
+            detector.start()
+            pid = detector.child_pid
+            extraction = detector.extract(clips["train/zoom"])
+            assert detector.child_pid != pid
+        assert extraction.retry_reasons == ("graph-poisoned",)
+        assert_same_bits(only(extraction), expected["train/zoom"])
+
+    def test_words_nobody_knows_cost_a_new_process(self, clips, monkeypatch, tmp_path):
+        set_faults(monkeypatch, train_zoom=f"unknown-once:{tmp_path}/done")
+        with DetectorProcess(FAULTY) as detector:
+            detector.start()
+            pid = detector.child_pid
+            assert detector.extract(clips["train/zoom"]).retry_reasons == ("unknown",)
+            assert detector.child_pid != pid
+
+    def test_a_bug_of_ours_is_not_tried_again(self, clips, monkeypatch):
+        set_faults(monkeypatch, train_zoom="caller")
+        with DetectorProcess(FAULTY) as detector, pytest.raises(ClipError) as failed:
+            detector.extract(clips["train/zoom"])
+        assert (failed.value.reason, failed.value.attempts) == ("caller-bug", 1)
+
+    def test_a_model_that_cannot_be_opened_stops_the_job(self, clips, monkeypatch):
+        set_faults(monkeypatch, train_zoom="configuration")
+        with DetectorProcess(FAULTY) as detector, pytest.raises(JobError, match="Unable to open file at"):
+            detector.extract(clips["train/zoom"])
+
+    def test_losses_before_the_detector_stands_are_told_apart(self, clips, monkeypatch, tmp_path):
+        monkeypatch.setenv("STARTUP_FAULT", f"context-times:2:{tmp_path}/done")
+        with DetectorProcess(FAULTY) as detector:
+            extraction = detector.extract(clips["train/zoom"])
+        assert (extraction.attempts, extraction.retry_reasons) == (1, ("start:context-lost",) * 2)
+
+
+class TestRefresh:
+    def test_after_so_many_clips_the_same_process_makes_a_new_detector(self, clips, expected):
+        with DetectorProcess(DetectorOptions(), policy=Policy(refresh_clips=2)) as detector:
+            pids = set()
+            for _ in range(5):
+                assert_same_bits(only(detector.extract(clips["dev/pan"])), expected["dev/pan"])
+                pids.add(detector.child_pid)
+        assert len(pids) == 1
+        assert detector.events == {"refreshed": 2}
+
+    def test_after_so_long(self, clips):
+        with DetectorProcess(DetectorOptions(), policy=Policy(refresh_minutes=0.02)) as detector:
+            detector.extract(clips["dev/pan"])
+            time.sleep(1.3)
+            detector.extract(clips["dev/pan"])
+        assert detector.events == {"refreshed": 1}
+
+    def test_a_close_that_hangs_costs_the_process_and_no_clip(self, clips, expected, monkeypatch, tmp_path):
+        monkeypatch.setenv("CLOSE_FAULT", f"hang-once:{tmp_path}/done")
+        policy = Policy(refresh_clips=1, start_timeout_s=15)
+        with DetectorProcess(FAULTY, policy=policy) as detector:
+            detector.extract(clips["train/zoom"])
+            pid = detector.child_pid
+            extraction = detector.extract(clips["dev/pan"])
+            assert detector.child_pid != pid
+        assert (extraction.attempts, extraction.retry_reasons) == (1, ("start:timeout",))
+        assert_same_bits(only(extraction), expected["dev/pan"])
+
+    def test_a_child_that_has_grown_is_replaced_between_clips(self, clips, expected):
+        with DetectorProcess(DetectorOptions()) as detector:
+            detector.extract(clips["train/zoom"])
+            usual_mb = rss_mb(detector.child_pid)
+        with DetectorProcess(DetectorOptions(), policy=Policy(max_worker_rss_mb=usual_mb * 1.2)) as detector:
+            detector.extract(clips["train/zoom"])
+            pid = detector.child_pid
+            extraction = detector.extract(clips["dev/pan"])
+            assert detector.child_pid != pid
+        assert extraction.attempts == 1
+        assert detector.events == {"replaced: memory": 1}
+        assert_same_bits(only(extraction), expected["dev/pan"])
+
+    def test_a_child_whose_threads_pile_up_is_replaced(self, clips, monkeypatch):
+        set_faults(monkeypatch, dev_pan="threads")
+        with DetectorProcess(FAULTY) as detector:
+            detector.extract(clips["train/zoom"])
+            pid = detector.child_pid
+            detector.extract(clips["dev/pan"])
+            assert detector.child_pid == pid
+            detector.extract(clips["train/zoom"])
+            assert detector.child_pid != pid
+        assert detector.events == {"replaced: threads": 1}
+
+    def test_an_idle_worker_lets_its_detector_go_and_takes_it_up_again(self, clips, expected):
+        with DetectorProcess(DetectorOptions(), policy=Policy(idle_s=0.5)) as detector:
+            detector.extract(clips["train/zoom"])
+            pid = detector.child_pid
+            deadline = time.monotonic() + 10
+            while is_running(pid):
+                assert time.monotonic() < deadline, "the idle child did not end"
+                time.sleep(0.05)
+            extraction = detector.extract(clips["dev/pan"])
+        assert (extraction.attempts, extraction.retry_reasons) == (1, ())
+        assert_same_bits(only(extraction), expected["dev/pan"])
 
 
 class TestCannotStart:

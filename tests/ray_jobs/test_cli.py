@@ -93,10 +93,16 @@ class TestExtract:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="this Python has the legacy line of mediapipe")
-def test_extract_names_the_line_that_has_an_engine(fails, tmp_path):
-    message = fails("extract", tmp_path, tmp_path / "out")
-    assert "Python 3.11 or 3.12" in message
-    assert not (tmp_path / "out").exists()
+class TestWithoutTheLegacyLine:
+    def test_legacy_holistic_names_the_line_that_has_it(self, fails, tmp_path):
+        message = fails("extract", tmp_path, tmp_path / "out", "--engine", "holistic")
+        assert "Python 3.11 or 3.12" in message
+        assert not (tmp_path / "out").exists()
+
+    def test_the_default_engine_says_which_model_to_fetch(self, fails, tmp_path, monkeypatch):
+        monkeypatch.setenv("LANDMARKS_MODELS", str(tmp_path / "models"))
+        message = fails("extract", tmp_path, tmp_path / "out")
+        assert "landmarks models fetch holistic_landmarker" in message
 
 
 def test_what_nobody_thought_of_is_not_taken_for_a_finished_job(capsys):

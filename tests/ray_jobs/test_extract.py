@@ -159,7 +159,7 @@ def test_faulty_clips_fail_alone_and_are_done_when_tried_again(landmarks, portra
     dataset = Dataset.open(str(out))
     failed = {f["clip_id"]: f for f in dataset.failures().to_pylist()}
     reasons = {clip_id: failure["reason"] for clip_id, failure in failed.items()}
-    assert reasons == {"train/segv": "signal", "dev/exit": "exit", "dev/raise": "exception"}
+    assert reasons == {"train/segv": "signal", "dev/exit": "exit", "dev/raise": "graph-poisoned"}
     assert all(failure["attempts"] == 2 for failure in failed.values())
     assert "SIGSEGV" in failed["train/segv"]["error"]
     expected = bare_landmarks(portrait / "dev/pan")

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from extraction.errors import JobError
-from extraction.supervisor import Policy
+from extraction.policy import Policy, remedies
 from ray_jobs.config import JobConfig
 from ray_jobs.job import Inputs, discover, job
 from storage.dataset import Dataset
@@ -66,4 +66,4 @@ def test_clips_that_vanished_are_not_forgotten(portrait, tmp_path):
 
 def test_a_policy_out_of_range():
     with pytest.raises(JobError, match="--max-attempts must be 1 or more, found 0"):
-        JobConfig("out", policy=Policy(max_attempts=0))
+        JobConfig("out", policy=Policy(remedies=remedies(max_attempts=0)))

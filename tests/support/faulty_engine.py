@@ -1,7 +1,9 @@
 """Real Holistic that goes wrong on clips named in the environment: FAULTS={"clip/id": "segv"}.
 
-Kinds: segv, exit, raise, hang (holds the GIL), hog (memory), and with "-once:PATH" only where PATH is not
-there yet. STARTUP_FAULT does it before the detector stands.
+Kinds: those in COMMITTED, and the names in RAISED, which raise with such a text. With "-once:PATH" a fault is
+committed only where PATH is not there yet, with "-times:N:PATH" the first N times. STARTUP_FAULT does it
+before the detector stands, CLOSE_FAULT when it is closed. CGROUP is a control group to live in.
+CLOSES_AFTER_ERROR=0 makes a detector that says of itself that it does not.
 """
 
 import ctypes
@@ -9,6 +11,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import threading
 import time
 
 import numpy as np
@@ -19,6 +22,14 @@ from extraction.detectors.holistic import HolisticDetector
 from extraction.landmarks import FrameLandmarks
 
 _FRAME_OF_FAULT = 2
+
+RAISED = {
+    "raise": "Graph has errors: a calculator failed",
+    "context": "UNKNOWN: ; eglMakeCurrent() returned error 0x3008; (entering GL context)",
+    "unknown": "the moon is in the wrong house",
+    "caller": "Input timestamp must be monotonically increasing.",
+    "configuration": "Unable to open file at /nowhere/model.task",
+}
 
 
 class FaultyDetector:
@@ -31,7 +42,8 @@ class FaultyDetector:
 
     @property
     def info(self) -> DetectorInfo:
-        return self._real.info
+        closes = os.environ.get("CLOSES_AFTER_ERROR") != "0"
+        return dataclasses.replace(self._real.info, closes_after_error=closes)
 
     def begin_clip(self, clip_id: str) -> None:
         self._real.begin_clip(clip_id)
@@ -45,10 +57,14 @@ class FaultyDetector:
         return self._real.detect(image, timestamp_ms)
 
     def close(self) -> None:
+        if fault := os.environ.get("CLOSE_FAULT"):
+            _commit(fault)
         self._real.close()
 
 
 def make(options: DetectorOptions) -> FaultyDetector:
+    if group := os.environ.get("CGROUP"):
+        pathlib.Path(group, "cgroup.procs").write_text(str(os.getpid()))
     if fault := os.environ.get("STARTUP_FAULT"):
         _commit(fault)
     return FaultyDetector(options)
@@ -56,19 +72,37 @@ def make(options: DetectorOptions) -> FaultyDetector:
 
 def _commit(fault: str) -> None:
     kind, _, once = fault.partition("-once:")
-    if once:
-        try:
-            pathlib.Path(once).touch(exist_ok=False)
-        except FileExistsError:
-            return
+    number, path = "1", once
+    if not once:
+        kind, _, times = fault.partition("-times:")
+        number, _, path = times.partition(":")
+    if path:
+        with open(path, "a+b") as done:
+            if done.tell() >= int(number):
+                return
+            done.write(b"x")
     print(f"about to commit {kind}", flush=True)
-    if kind == "segv":
-        ctypes.string_at(0)
-    elif kind == "exit":
-        os._exit(7)
-    elif kind == "raise":
-        raise RuntimeError("Graph has errors: a calculator failed")
-    elif kind == "hang":
-        ctypes.PyDLL(None).sleep(3600)  # PyDLL keeps the GIL, as stuck native code does
-    else:
-        raise ValueError(kind)
+    if kind in RAISED:
+        raise RuntimeError(RAISED[kind])
+    COMMITTED[kind]()
+
+
+def _hog() -> None:
+    hog = []
+    while True:
+        hog.append(b"x" * (16 << 20))
+        time.sleep(0.02)
+
+
+def _leak_threads() -> None:
+    for _ in range(40):
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+
+COMMITTED = {
+    "segv": lambda: ctypes.string_at(0),
+    "exit": lambda: os._exit(7),
+    "hang": lambda: ctypes.PyDLL(None).sleep(3600),  # PyDLL keeps the GIL, as stuck native code does
+    "hog": _hog,
+    "threads": _leak_threads,
+}

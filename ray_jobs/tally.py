@@ -1,0 +1,121 @@
+"""Counts of a run while it goes on, and when so many clips fail that it had better stop."""
+
+import _thread
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from extraction.errors import FailureLimitError
+from ray_jobs.config import FailureLimit
+from ray_jobs.stages import Receipt
+from storage.running import WorkerStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How far a run is.
+
+    Attributes:
+        clips: Clips extracted.
+        frames: Frames extracted.
+        failed: Clips that failed.
+        frames_per_second: Of all workers together; None where unknown.
+        seconds_left: At that rate; None where unknown.
+        reasons: Failed clips by reason.
+        examples: Reason to what one of those clips said.
+    """
+
+    clips: int
+    frames: int
+    failed: int
+    frames_per_second: float | None
+    seconds_left: float | None
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    examples: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Finished shards by receipt, present ones by report.
+
+    Attributes:
+        clips: Clips this run is to do.
+        frames: Frames it is to do, as planned.
+        limit: How many clips may fail.
+        again: What to run to go on, in words.
+        receipts: Of the shards that stand.
+        complaint: Why the run has to stop; "" otherwise.
+    """
+
+    clips: int
+    frames: int
+    limit: FailureLimit
+    again: str = "the same command again"
+    receipts: list[Receipt] = field(default_factory=list)
+    complaint: str = ""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _over: bool = False
+
+    def now(self, reports: list[WorkerStatus]) -> Counts:
+        """The counts at this moment.
+
+        Args:
+            reports: What the workers say of the shards they have now.
+        """
+        finished = {receipt.shard for receipt in self.receipts}
+        active = [report for report in reports if report.shard not in finished]
+        starts = [r.first_frame_at for r in self.receipts] + [r.first_frame_at for r in reports]
+        first = min(filter(None, starts), default=None)
+        frames = sum(r.frames for r in self.receipts) + sum(r.frames for r in active)
+        rate = frames / (time.time() - first) if first and time.time() > first else None
+        reasons: Counter[str] = Counter()
+        examples: dict[str, str] = {}
+        sources: list[Receipt | WorkerStatus] = [*self.receipts, *active]
+        for source in sources:
+            reasons.update(source.reasons)
+            examples.update(source.examples)
+        return Counts(
+            clips=sum(r.clips for r in self.receipts) + sum(r.clips for r in active),
+            frames=frames,
+            failed=sum(r.failed for r in self.receipts) + sum(r.failures for r in active),
+            frames_per_second=rate,
+            seconds_left=max(self.frames - frames, 0) / rate if rate else None,
+            reasons=reasons,
+            examples=examples,
+        )
+
+    def stop_if_too_many_failed(self, counts: Counts) -> None:
+        """Interrupts the main thread, as Ctrl-C does, when the limit is passed; for another thread."""
+        if not self.limit.is_passed(counts.failed, counts.clips + counts.failed):
+            return
+        with self._lock:
+            if not self._over and not self.complaint:
+                self.complaint = f"stopped: {self._complaint(counts)}"
+                _thread.interrupt_main()
+
+    def finish(self) -> None:
+        """No interrupt comes from here on."""
+        with self._lock:
+            self._over = True
+
+    def expect_few_failures(self) -> None:
+        """Judges a run that has come to its end.
+
+        Raises:
+            FailureLimitError: If the limit is passed.
+        """
+        counts = self.now([])
+        if self.limit.is_passed(counts.failed, counts.clips + counts.failed):
+            raise FailureLimitError(self._complaint(counts))
+
+    def _complaint(self, counts: Counts) -> str:
+        text = f"{counts.failed:,} of {counts.clips + counts.failed:,} clips failed"
+        if counts.reasons:
+            reason = max(counts.reasons, key=lambda name: counts.reasons[name])
+            text += f", {counts.reasons[reason]:,} by {reason!r}, such as: {counts.examples[reason]}"
+        return (
+            f"{text}\n--max-failures is {self.limit.text}: mend what is wrong, then run {self.again} with "
+            "--retry-failed; --max-failures 100% goes on whatever fails"
+        )
