@@ -12,6 +12,10 @@ class JobError(LandmarksError):
     """
 
 
+class NoDetectorError(JobError):
+    """Stop the job, or leave this machine out of it: its detectors do not come up, however often."""
+
+
 class FailureLimitError(JobError):
     """Stop the job: so many clips failed that something is wrong beyond them."""
 

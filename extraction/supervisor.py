@@ -14,7 +14,7 @@ from extraction import messages
 from extraction.child import IDLE, Child
 from extraction.clips import Clip
 from extraction.detectors import DetectorInfo, DetectorOptions
-from extraction.errors import ClipError, DetectorLostError, JobError
+from extraction.errors import ClipError, DetectorLostError, JobError, NoDetectorError
 from extraction.frames import FrameOptions
 from extraction.gl import Meaning, Place, explain
 from extraction.gl_choice import DelegateChoice
@@ -110,7 +110,8 @@ class DetectorProcess:
         """Waits until the detector stands.
 
         Raises:
-            JobError: If it cannot be made on this machine, or did not come up in several tries.
+            JobError: If it cannot be made on this machine.
+            NoDetectorError: If it did not come up in several tries.
         """
         if self._child is not None and self._child.process.poll() is not None:
             self.close()
@@ -125,7 +126,7 @@ class DetectorProcess:
                     self._lost.append(f"start:{loss.reason}")
                     if self._next_step(trial, loss) is Step.GIVE_UP:
                         self.close()
-                        raise JobError(self._no_detector(loss, trial)) from loss
+                        raise NoDetectorError(self._no_detector(loss, trial)) from loss
                 else:
                     self._choice.stands()
                     return info

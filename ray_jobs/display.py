@@ -65,6 +65,7 @@ class _News:
             reports: Of the workers.
         """
         notices = [receipt.notice for receipt in self._tally.receipts] + [r.notice for r in reports]
+        notices += self._tally.bad_nodes
         for notice in filter(None, dict.fromkeys(notices)):
             if notice not in self._told:
                 self._told.add(notice)

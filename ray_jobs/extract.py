@@ -1,23 +1,30 @@
 """The job: shards that are to be made, through a pool of workers, to receipts."""
 
 import importlib
+import itertools
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import ray
 
 from extraction.errors import JobError
+from ray_jobs.circuit import release_name
 from ray_jobs.config import JobConfig, usable_cores
 from ray_jobs.lean_ray import messages_logged, without_driver_log, without_helper_actors, without_monitors
+from ray_jobs.nodes import alive
 from ray_jobs.stages import Receipt, ShardWorker
+from storage.dataset import Dataset
+from storage.running import reports
 
 _OBJECT_STORE_BYTES = 200_000_000
 """Only shard numbers and receipts flow through Ray; frames and landmarks never do."""
+_PARKED_S = 5.0
 
 
 def make_shards(config: JobConfig, job_id: str, shards: Sequence[int]) -> Iterator[Receipt]:
@@ -32,28 +39,76 @@ def make_shards(config: JobConfig, job_id: str, shards: Sequence[int]) -> Iterat
         JobError: If the job has to stop.
     """
     with _ray(config) as num_cpus:
-        num_workers = min(config.num_workers(num_cpus), len(shards))
-        # One block a shard, so that each is a task of its own; no read operator, which would starve beside
-        # a pool that holds every core (ray issue 44687). The workers write: an operator behind a full pool
-        # would hold back every shard to the end.
-        todo = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
-        receipts = todo.map_batches(
-            ShardWorker,
-            fn_constructor_kwargs={"config": config, "job_id": job_id},
-            # A second task waiting at a busy worker could be the last of the job, with the others idle.
-            compute=ray.data.ActorPoolStrategy(size=num_workers, max_tasks_in_flight_per_actor=1),
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=1,
-        )
-        try:
-            for row in receipts.iter_rows():
-                receipt = Receipt.from_json(row["receipt"])
+        bad: dict[str, str] = {}
+        to_do = list(shards)
+        for turn in itertools.count():
+            given_back = []
+            for receipt in _turn(config, job_id, to_do, num_cpus, turn, bad):
                 if receipt.stop:
                     raise JobError(receipt.stop)
+                if receipt.bad_node:
+                    given_back.append(receipt.shard)
+                    bad[receipt.bad_node] = receipt.notice
                 yield receipt
+            if not given_back:
+                return
+            to_do = given_back
+            if not alive() - bad.keys():
+                raise JobError(f"no node is left to work: {'; '.join(sorted(set(bad.values())))}")
+
+
+def _turn(
+    config: JobConfig, job_id: str, shards: list[int], num_cpus: float, turn: int, bad: Collection[str]
+) -> Iterator[Receipt]:
+    """Makes shards on all nodes but the bad ones."""
+    num_workers = min(config.num_workers(num_cpus), len(shards))
+    # One block a shard, so that each is a task of its own; no read operator, which would starve beside
+    # a pool that holds every core (ray issue 44687). The workers write: an operator behind a full pool
+    # would hold back every shard to the end.
+    todo = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
+    elsewhere: dict[str, Any] = {}
+    if bad:
+        elsewhere["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(bad))})"}
+    receipts = todo.map_batches(
+        ShardWorker,
+        fn_constructor_kwargs={"config": config, "job_id": job_id, "turn": turn},
+        # A second task waiting at a busy worker could be the last of the job, with the others idle.
+        compute=ray.data.ActorPoolStrategy(size=num_workers, max_tasks_in_flight_per_actor=1),
+        batch_size=1,
+        batch_format="pyarrow",
+        num_cpus=1,
+        **elsewhere,
+    )
+    with _parked_released(Dataset(config.out), shards, num_workers, turn):
+        try:
+            for row in receipts.iter_rows():
+                yield Receipt.from_json(row["receipt"])
         except ray.exceptions.RayError as error:
             raise JobError(f"Ray stopped the job: {error}") from error
+
+
+@contextmanager
+def _parked_released(dataset: Dataset, shards: list[int], num_workers: int, turn: int) -> Iterator[None]:
+    """Lets workers of bad nodes give their shards back once nothing else is to be done, or nobody else is."""
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(_PARKED_S):
+            parked = sum(bool(status.parked) for status in reports(dataset.store))
+            # By the shards that stand: Ray Data keeps back the latest receipt until there is another one.
+            if parked and parked >= min(num_workers, len(set(shards) - dataset.done().keys())):
+                dataset.store.write(release_name(turn), b"", durable=False)
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    if len(alive()) > 1:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        if thread.is_alive():
+            thread.join()
 
 
 @contextmanager

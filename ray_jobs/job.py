@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -118,6 +118,7 @@ class Summary:
             one that was lost.
         log_lines: Lines that native code wrote in this run, by meaning; ``OUT/logs`` has them.
         notices: What else to know, each once.
+        bad_nodes: Nodes that got no more work, and why.
     """
 
     out: str
@@ -136,6 +137,7 @@ class Summary:
     events: dict[str, int] = field(default_factory=dict)
     log_lines: dict[str, int] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    bad_nodes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -243,7 +245,9 @@ def discover(inputs: Inputs, on_progress: Callable[[DiscoveryCounts], None] | No
     )
 
 
-def sum_up(dataset: Dataset, prepared: Prepared, receipts: list[Receipt], began: float) -> Summary:
+def sum_up(
+    dataset: Dataset, prepared: Prepared, receipts: list[Receipt], began: float, bad_nodes: Sequence[str] = ()
+) -> Summary:
     """Sums the receipts of a run and counts how the data set stands.
 
     Args:
@@ -251,6 +255,7 @@ def sum_up(dataset: Dataset, prepared: Prepared, receipts: list[Receipt], began:
         prepared: What the run set out to do.
         receipts: Of the shards it made.
         began: Unix time at which the command started.
+        bad_nodes: Why nodes got no more work.
     """
     plan = dataset.plan()
     failed = Counter(dataset.failures(plan)["split"].to_pylist())
@@ -269,6 +274,7 @@ def sum_up(dataset: Dataset, prepared: Prepared, receipts: list[Receipt], began:
         events=_summed(receipt.events for receipt in receipts),
         log_lines=_summed(receipt.log_lines for receipt in receipts),
         notices=tuple(dict.fromkeys(receipt.notice for receipt in receipts if receipt.notice)),
+        bad_nodes=tuple(dict.fromkeys(bad_nodes)),
     )
     first = min((receipt.first_frame_at for receipt in receipts if receipt.first_frame_at), default=None)
     if first is not None:

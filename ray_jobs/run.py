@@ -55,7 +55,7 @@ def run(config: JobConfig, inputs: Inputs, overwrite: bool, began: float, consol
         tally = _tally(config, prepared, again)
         if prepared.revision.to_do:
             _make(config, dataset, prepared, console, tally, told)
-        summary = sum_up(dataset, prepared, tally.receipts, began)
+        summary = sum_up(dataset, prepared, tally.receipts, began, tally.bad_nodes)
     _tell_summary(console, summary)
     tally.expect_few_failures()
     return summary
@@ -76,7 +76,7 @@ def _make(
     try:
         with shown(console, dataset.store, tally, follow, told):
             for receipt in make_shards(config, prepared.job_id, shards):
-                tally.receipts.append(receipt)
+                tally.add(receipt)
             tally.finish()
     except KeyboardInterrupt:
         if tally.complaint:
@@ -139,6 +139,8 @@ def _tell_summary(console: Console, summary: Summary) -> None:
             f"native code wrote in {escape(summary.out)}/{LOGS}: {_counted(weighty)}; "
             "`landmarks explain FILE` says what a log means"
         )
+    for node in summary.bad_nodes:
+        console.print(f"[yellow]warning:[/yellow] {escape(node)}; what it had was made elsewhere")
     if summary.unreadable_frames:
         console.print(
             f"{summary.unreadable_frames:,} of these frames could not be read; they keep their place, and "

@@ -8,23 +8,27 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import pyarrow as pa
 
 from extraction.clips import Clip, printable
-from extraction.errors import ClipError, JobError
+from extraction.detectors import DetectorInfo
+from extraction.errors import ClipError, JobError, NoDetectorError
 from extraction.supervisor import DetectorProcess, Extraction
+from ray_jobs.circuit import BadNodeError, Circuit, release_name
 from ray_jobs.config import JobConfig
+from ray_jobs.nodes import has_other_nodes, node_id
 from ray_jobs.worker_log import WorkerLog
 from storage.dataset import Dataset
 from storage.files import Store
 from storage.rows import Provenance, encode
-from storage.running import JobMark, WorkerStatus, count_start, report
+from storage.running import FOLDER, JobMark, WorkerStatus, count_start, host_name, report
 from storage.shards import Failure, Rows, shard_name, write_shard
 
 _REPORT_S = 1.0
 _EXAMPLE_CHARACTERS = 1000
+_PARKED_S = 2.0
 _MAX_STARTS = 10
 """Starts of one shard in one job. Ray starts a dead worker again for ever, and Ray Data its task."""
 
@@ -49,6 +53,7 @@ class Receipt:
         notice: What a person should know of this worker; "" otherwise.
         reasons: Failed clips by reason.
         examples: Reason to what one of these clips said.
+        bad_node: Ray's id of the node that gave the shard back unmade; "" otherwise.
     """
 
     shard: int
@@ -66,6 +71,7 @@ class Receipt:
     notice: str = ""
     reasons: Mapping[str, int] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)
+    bad_node: str = ""
 
     def to_json(self) -> str:
         """As it travels through Ray Data, whose columns know no mappings."""
@@ -83,14 +89,17 @@ class ShardWorker:
     Args:
         config: Of the job.
         job_id: Whose mark must stand on the data set when a shard becomes visible.
+        turn: Number of the turn through the job's shards.
     """
 
-    def __init__(self, config: JobConfig, job_id: str) -> None:
-        self._config = config
+    def __init__(self, config: JobConfig, job_id: str, turn: int = 0) -> None:
+        self._turn = turn
         self._options_hash = config.options_hash()
         self._dataset = Dataset(config.out)
         self._mark = JobMark(self._dataset.store, job_id)
-        self._name = f"{socket.gethostname()}-{os.getpid()}"
+        self._host = host_name()
+        self._name = f"{self._host}-{os.getpid()}"
+        self._circuit = Circuit(self._dataset, self._host, has_other_nodes)
         self._log = WorkerLog(self._dataset.store, self._name)
         self._detector = DetectorProcess(
             config.detector,
@@ -115,11 +124,29 @@ class ShardWorker:
         receipts = []
         for shard in batch.column("shard").to_pylist():
             try:
-                receipts.append(self._make(shard))
+                receipts.append(self._make_or_give_back(shard))
             except JobError as error:
                 receipts.append(self._empty_receipt(shard, stop=str(error)))
             self._log.keep()
         return pa.table({"receipt": [receipt.to_json() for receipt in receipts]})
+
+    def _make_or_give_back(self, shard: int) -> Receipt:
+        try:
+            self._circuit.expect_closed()
+            return self._make(shard)
+        except BadNodeError as error:
+            self._detector.close()
+            self._wait_for_release(shard, str(error))
+            return replace(self._empty_receipt(shard), bad_node=node_id(), notice=str(error))
+
+    def _wait_for_release(self, shard: int, why: str) -> None:
+        """Keeps a shard from those who work until they are done, so that this worker gets no other."""
+        store = self._dataset.store
+        while not store.exists(release_name(self._turn)):
+            self._mark.check()
+            report(store, WorkerStatus(self._name, shard, host=self._host, parked=why, notice=why))
+            time.sleep(_PARKED_S)
+        store.delete(f"{FOLDER}/worker-{self._name}.json")
 
     def _make(self, shard: int) -> Receipt:
         started = time.time()
@@ -134,9 +161,9 @@ class ShardWorker:
                 f"{_MAX_STARTS} times in the middle of it: is there enough memory? The same command again "
                 "goes on with it, --exclude goes on without a clip"
             )
-        progress = _Progress(self._dataset.store, self._name, shard, self._first_frame_at)
+        progress = _Progress(self._dataset.store, self._name, self._host, shard, self._first_frame_at)
         before = Counter(self._detector.events), Counter(self._log.native.counts)
-        info = self._detector.start()
+        info = self._start()
         progress.notice = self._detector.notice
         outcomes = (self._extract(clip, progress) for clip in clips)
         failures = write_shard(
@@ -180,6 +207,13 @@ class ShardWorker:
             stop=stop,
         )
 
+    def _start(self) -> DetectorInfo:
+        try:
+            return self._detector.start()
+        except NoDetectorError as error:
+            self._circuit.detector_missing(str(error))
+            raise
+
     def _extract(self, clip: Clip, progress: "_Progress") -> Rows | Failure:
         try:
             extraction = self._detector.extract(
@@ -191,7 +225,12 @@ class ShardWorker:
                 f"{clip.clip_id}: this machine ({socket.gethostname()}, temporary files in "
                 f"{tempfile.gettempdir()}) cannot go on: {error}"
             ) from error
+        except NoDetectorError as error:
+            self._circuit.detector_missing(str(error))
+            raise
         except ClipError as error:
+            if error.stage == "detect":
+                self._circuit.clip_lost(error, self._detector.extract)
             progress.failed(error)
             progress.notice = self._detector.notice
             return Failure(
@@ -202,7 +241,9 @@ class ShardWorker:
                 error.reason,
                 printable(str(error)),
                 error.attempts,
+                host=self._host,
             )
+        self._circuit.clip_done()
         progress.clips += 1
         progress.notice = self._detector.notice
         progress.frames += extraction.num_frames
@@ -221,7 +262,7 @@ class ShardWorker:
             extract_ms=extraction.times.extract_ms,
             decode_ms=extraction.times.decode_ms,
             detect_ms=extraction.times.detect_ms,
-            host=socket.gethostname(),
+            host=self._host,
             input_fingerprint=extraction.fingerprint,
         )
 
@@ -232,6 +273,7 @@ class _Progress:
 
     store: Store
     worker: str
+    host: str
     shard: int
     first_frame_at: float
     clips: int = 0
@@ -265,6 +307,7 @@ class _Progress:
             child_pid=child_pid,
             shard_started=self.started,
             first_frame_at=self.first_frame_at,
+            host=self.host,
             notice=self.notice,
             reasons=self.reasons,
             examples=self.examples,

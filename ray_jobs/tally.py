@@ -46,6 +46,7 @@ class Tally:
         limit: How many clips may fail.
         again: What to run to go on, in words.
         receipts: Of the shards that stand.
+        bad_nodes: Why nodes got no more work.
         complaint: Why the run has to stop; "" otherwise.
     """
 
@@ -54,9 +55,17 @@ class Tally:
     limit: FailureLimit
     again: str = "the same command again"
     receipts: list[Receipt] = field(default_factory=list)
+    bad_nodes: list[str] = field(default_factory=list)
     complaint: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _over: bool = False
+
+    def add(self, receipt: Receipt) -> None:
+        """Counts a shard; one that a bad node gave back comes again."""
+        if receipt.bad_node:
+            self.bad_nodes.append(receipt.notice)
+        else:
+            self.receipts.append(receipt)
 
     def now(self, reports: list[WorkerStatus]) -> Counts:
         """The counts at this moment.

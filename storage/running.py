@@ -6,16 +6,21 @@ import os
 import socket
 import time
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from extraction.errors import JobError
 from storage.files import Store
+from storage.retry import Patience
 
 FOLDER = "_running"
 _JOB = f"{FOLDER}/job.json"
 _STALE_S = 120.0
 """A job of another machine that has not renewed its mark for so long is dead; its driver does every 10 s."""
+_RENEWAL = Patience(total_s=8.0, longest_pause_s=2.0)
+"""A mark says when it was made: better a new one in 10 s than an old one after minutes."""
+_LARGEST = 1e11
+"""No time or count in these files is larger: Unix time of the year 5138."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,8 @@ class WorkerStatus:
         child_pid: Process id of its detector.
         shard_started: Unix time at which it began the shard.
         first_frame_at: Unix time at which it had its first frame, 0 before.
+        host: The machine it runs on.
+        parked: Why it keeps its shard and takes no other; "" while it works.
         notice: What a person should know of it; "" otherwise.
         time: Unix time of this report.
     """
@@ -47,10 +54,20 @@ class WorkerStatus:
     child_pid: int | None = None
     shard_started: float = 0.0
     first_frame_at: float = 0.0
+    host: str = ""
+    parked: str = ""
     notice: str = ""
     reasons: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
     time: float = field(default_factory=time.time)
+
+
+def host_name() -> str:
+    """Name of this machine in rows and reports: its host name, or what LANDMARKS_HOST says instead.
+
+    For clusters whose nodes share a host name, as containers may.
+    """
+    return os.environ.get("LANDMARKS_HOST") or socket.gethostname()
 
 
 class JobMark:
@@ -73,7 +90,7 @@ class JobMark:
             JobError: If another job is at work, naming its host and start time.
         """
         self.expect_free()
-        self.renew()
+        self._write(self._store)
         # Of two that start in the same moment the later writer wins; the other sees it here or at its
         # first commit, and leaves nothing.
         time.sleep(0.05)
@@ -88,7 +105,7 @@ class JobMark:
         Raises:
             JobError: If one is, naming its host and start time.
         """
-        other = self._read()
+        other = _read_mark(self._store)
         if other and _is_alive(other):
             started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(other["started"])))
             raise JobError(
@@ -97,7 +114,24 @@ class JobMark:
             )
 
     def renew(self) -> None:
-        """Says that the job lives."""
+        """Says that the job lives.
+
+        Raises:
+            JobError: If that cannot be written; it is not waited for long, because the next time is near.
+        """
+        self._write(self._store.with_patience(_RENEWAL))
+
+    def keep(self) -> None:
+        """Renews the mark if it is still ours; for the driver, every 10 s.
+
+        Raises:
+            JobError: If it is not, or cannot be read or written now.
+        """
+        hasty = self._store.with_patience(_RENEWAL)
+        self._expect_ours(hasty)
+        self._write(hasty)
+
+    def _write(self, store: Store) -> None:
         mark = {
             "job_id": self.job_id,
             "host": socket.gethostname(),
@@ -106,7 +140,7 @@ class JobMark:
             "started": self._started,
             "renewed": time.time(),
         }
-        self._store.write(_JOB, json.dumps(mark).encode())
+        store.write(_JOB, json.dumps(mark).encode())
 
     def check(self) -> None:
         """Makes sure that the mark is still ours: the gate that every shard passes before it is visible.
@@ -115,43 +149,80 @@ class JobMark:
             JobError: If it is not, so that a worker left over from a dead job cannot add clips which the
                 next job planned anew.
         """
-        found = (self._read() or {}).get("job_id")
+        self._expect_ours(self._store)
+
+    def _expect_ours(self, store: Store) -> None:
+        found = (_read_mark(store) or {}).get("job_id")
         if found != self.job_id:
             raise JobError(
                 f"{self._store.location}: another job took over; this worker leaves its shard to it"
             )
 
     def release(self) -> None:
-        """Takes the mark away at the end of the job."""
+        """Takes the mark away at the end of the job; where that fails it is stale soon."""
+        store = self._store.impatient
         with contextlib.suppress(JobError):
-            self.check()
-            self._store.delete(_JOB)
-            self._store.delete_folder(FOLDER)  # refused where a worker's last report comes in between
+            self._expect_ours(store)
+            store.delete(_JOB)
+            store.delete_folder(FOLDER)  # refused where a worker's last report comes in between
 
-    def _read(self) -> dict[str, Any] | None:
-        try:
-            return dict(json.loads(self._store.read(_JOB)))
-        except (FileNotFoundError, ValueError):
-            return None
+
+def _read_mark(store: Store) -> dict[str, Any] | None:
+    """What the mark says; None where there is none, or one that no job wrote."""
+    try:
+        mark = json.loads(store.read(_JOB))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
+    if not isinstance(mark, dict) or not isinstance(mark.get("pid_started"), str | None):
+        return None
+    texts, numbers = ("job_id", "host"), ("pid", "started", "renewed")
+    is_ours = all(isinstance(mark.get(name), str) for name in texts)
+    return mark if is_ours and all(_is_number(mark.get(name)) for name in numbers) else None
 
 
 def report(store: Store, status: WorkerStatus) -> None:
-    """Writes how far a worker is."""
-    store.write(f"{FOLDER}/worker-{status.worker}.json", json.dumps(asdict(status)).encode(), durable=False)
+    """Writes how far a worker is; where that fails, the next report will do.
+
+    Raises:
+        JobError: If it cannot be written.
+    """
+    store.impatient.write(
+        f"{FOLDER}/worker-{status.worker}.json", json.dumps(asdict(status)).encode(), durable=False
+    )
 
 
 def reports(store: Store) -> list[WorkerStatus]:
     """How far each worker is, of dead ones only what nobody took over; empty where no job runs."""
     by_shard: dict[int, WorkerStatus] = {}
-    with contextlib.suppress(JobError, OSError):
+    store = store.impatient
+    with contextlib.suppress(JobError):
         for name in store.names(FOLDER):
             if os.path.basename(name).startswith("worker-"):
-                with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+                with contextlib.suppress(FileNotFoundError, ValueError, TypeError, RecursionError):
                     status = WorkerStatus(**json.loads(store.read(name)))
                     known = by_shard.get(status.shard)
-                    if known is None or known.time < status.time:
+                    if _is_plausible(status) and (known is None or known.time < status.time):
                         by_shard[status.shard] = status
     return sorted(by_shard.values(), key=lambda status: status.worker)
+
+
+def _is_plausible(status: WorkerStatus) -> bool:
+    """Whether each field is of the type that it should be."""
+    usual = WorkerStatus("", 0)
+    for name in (f.name for f in fields(WorkerStatus)):
+        found, expected = getattr(status, name), getattr(usual, name)
+        if isinstance(expected, int | float) or (expected is None and found is not None):
+            fits = _is_number(found)
+        else:
+            fits = isinstance(found, type(expected))
+        if not fits:
+            return False
+    texts = (*status.reasons, *status.examples, *status.examples.values())
+    return all(isinstance(text, str) for text in texts) and all(map(_is_number, status.reasons.values()))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value < _LARGEST
 
 
 def count_start(store: Store, shard: int) -> int:
@@ -166,7 +237,7 @@ def count_start(store: Store, shard: int) -> int:
 
 def running_job(store: Store) -> dict[str, Any] | None:
     """The job that works on the data set now: host, pid, started; None where there is none."""
-    mark = JobMark(store)._read()
+    mark = _read_mark(store)
     return mark if mark and _is_alive(mark) else None
 
 
