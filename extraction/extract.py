@@ -9,7 +9,7 @@ import numpy as np
 from extraction.clips import Clip, printable
 from extraction.detectors import Detector, DetectorInfo
 from extraction.errors import ClipError
-from extraction.frames import Frame, FrameOptions, open_frames
+from extraction.frames import Frame, FrameOptions, current_fingerprint, open_frames
 from extraction.landmarks import ClipLandmarks, FrameLandmarks, FrameStatus, stack_frames
 from extraction.messages import StageTimes
 
@@ -61,8 +61,8 @@ class ClipExtraction:
                 "open",
                 "input-changed",
                 f"{self._clip.uri}: the input is not what was planned, or changed while it was read "
-                f"(fingerprint {fingerprint}, when opened {self.fingerprint}): files were added, removed or "
-                "written; run the same command again with --retry-failed",
+                f"(fingerprint {fingerprint or 'none'}, when opened {self.fingerprint}): files were added, "
+                "removed or written; run the same command again with --retry-failed",
             )
 
     def __iter__(self) -> Iterator[ClipLandmarks]:
@@ -81,6 +81,10 @@ class ClipExtraction:
             if frame.error and len(errors) < 3:
                 errors.append(f"{frame.name}: {frame.error}")
             self._on_frame(frame.index + 1)
+        if readable < self._num_frames:
+            open_frames(self._clip, self._options)  # where it has gone, that is the reason
+        # Always: a frame that was written anew after the clip was opened was read as it is now.
+        self._expect_unchanged(current_fingerprint(self._clip))
         if not readable:
             raise ClipError(
                 "decode",
@@ -88,8 +92,6 @@ class ClipExtraction:
                 f"{self._clip.uri}: expected frames, none could be read; "
                 f"{'; '.join(errors) or 'it holds no frame'}",
             )
-        if readable < self._num_frames:
-            self._expect_unchanged(open_frames(self._clip, self._options).fingerprint)
         self.times.extract_ms = (time.perf_counter() - self._started) * 1000
         yield piece.landmarks(self._stream.fps, info)
 

@@ -18,7 +18,7 @@ from extraction.sources.video_file import claimed_num_frames, fingerprint_video
 if TYPE_CHECKING:
     from extraction.videos import Picture
 
-__all__ = ["Frame", "FrameOptions", "FrameStream", "open_frames"]
+__all__ = ["Frame", "FrameOptions", "FrameStream", "current_fingerprint", "open_frames"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,20 @@ def open_frames(clip: Clip, options: FrameOptions) -> FrameStream:
             ``"no-frames"``.
     """
     return _open_folder(clip, options) if clip.kind == "frames" else _open_video(clip, options)
+
+
+def current_fingerprint(clip: Clip) -> str:
+    """Looks at a clip's input once more without reading it.
+
+    Returns:
+        As :attr:`FrameStream.fingerprint` now; "" where the input has gone.
+    """
+    if clip.kind == "video":
+        return fingerprint_video(clip.path)
+    try:
+        return read_frame_folder(clip.path).fingerprint
+    except OSError:
+        return ""
 
 
 def _open_folder(clip: Clip, options: FrameOptions) -> FrameStream:

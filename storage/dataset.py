@@ -12,8 +12,8 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,13 +25,15 @@ from extraction.errors import JobError
 from storage import plan as plans
 from storage.files import Store, is_temporary
 from storage.plan import Plan
+from storage.retry import Patience
 from storage.running import FOLDER
-from storage.schema import FAILURE_SCHEMA, SCHEMA_VERSION, clip_schema
+from storage.schema import FAILURE_SCHEMA, PLAN_SCHEMA, SCHEMA_VERSION, clip_schema
 from storage.shards import NO_SPLIT
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
+_T = TypeVar("_T")
 _CONFIG = "dataset.json"
 _PLAN = "plan.parquet"
 _SHARD = re.compile(r"clips/split=[^/]+/shard-(\d{6,})\.parquet")
@@ -47,13 +49,14 @@ class Dataset:
 
     Args:
         location: The folder, or a URI that pyarrow's file systems know.
+        patience: How long to go on with a place that fails; see :class:`storage.files.Store`.
 
     Attributes:
         store: Its files.
     """
 
-    def __init__(self, location: str) -> None:
-        self.store = Store(location)
+    def __init__(self, location: str, patience: Patience | None = None) -> None:
+        self.store = Store(location, patience)
 
     @classmethod
     def open(cls, location: str) -> "Dataset":
@@ -86,7 +89,7 @@ class Dataset:
             version = int(config["schema_version"])
             if not isinstance(config["options"], dict):
                 raise TypeError(f"expected options, found {config['options']!r}")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
             raise JobError(
                 f"{self.store.full(_CONFIG)}: damaged: {error}; extract into a new folder"
             ) from error
@@ -188,7 +191,7 @@ class Dataset:
                     "--overwrite to delete the data set and start anew"
                 )
             return Plan()
-        return plans.from_table(self._read_table(_PLAN))
+        return self._understood(plans.from_table)
 
     def write_plan(self, plan: Plan) -> None:
         """Writes the plan, whole or not at all."""
@@ -199,16 +202,36 @@ class Dataset:
 
     def planned_clips(self, shard: int) -> list[Clip]:
         """The clips of one shard, read without the rest of a long plan."""
-        return plans.to_clips(self._read_table(_PLAN, filters=[("shard", "==", shard)]))
+        return self._understood(plans.to_clips, filters=[("shard", "==", shard)])
 
-    def _read_table(self, name: str, **options: object) -> pa.Table:
+    def _understood(self, meaning: Callable[[pa.Table], _T], **options: object) -> _T:
+        """What the plan says, if it can have been written here."""
+        table = self._read_table(_PLAN, PLAN_SCHEMA, **options)
+        shards = table["shard"].to_numpy()
         try:
-            return pq.read_table(self.store.open(name), **options)
-        except (pa.ArrowException, OSError) as error:
-            raise JobError(
-                f"{self.store.full(name)}: expected a Parquet file, cannot read it: {error}: put back a good "
-                "copy, or use --overwrite to delete the data set and start anew"
-            ) from error
+            if table["shard"].null_count or (shards[:1] < 0).any() or (shards[1:] < shards[:-1]).any():
+                raise ValueError("shards are not numbered in order")
+            if pc.count_distinct(table["clip_id"]).as_py() != table.num_rows:
+                raise ValueError("a clip is planned twice")
+            return meaning(table)
+        except (ValueError, TypeError) as error:
+            raise self._damaged(_PLAN, error) from error
+
+    def _read_table(self, name: str, schema: pa.Schema | None = None, **options: object) -> pa.Table:
+        try:
+            table = self.store.load(name, lambda file: pq.read_table(file, **options))
+            expect_plain(table.schema)
+            table = table if schema is None else table.select(schema.names).cast(schema)
+            table.validate(full=True)
+        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, MemoryError) as error:
+            raise self._damaged(name, error) from error
+        return table
+
+    def _damaged(self, name: str, why: object) -> JobError:
+        return JobError(
+            f"{self.store.full(name)}: expected a Parquet file of this data set, cannot read it: {why}: put "
+            "back a good copy, or use --overwrite to delete the data set and start anew"
+        )
 
     def done(self) -> dict[int, str]:
         """Shards that stand, with their file names."""
@@ -225,7 +248,7 @@ class Dataset:
             match = _FAILURES.fullmatch(name)
             # An unfinished shard's file is of a killed attempt; a clip planned elsewhere was tried again.
             if match and int(match[1]) in done:
-                table = self._read_table(name).cast(FAILURE_SCHEMA)
+                table = self._read_table(name, FAILURE_SCHEMA)
                 current = [shard_of.get(clip_id) == int(match[1]) for clip_id in table["clip_id"].to_pylist()]
                 tables.append(table.filter(pa.array(current, pa.bool_())))
         return pa.concat_tables(tables)
@@ -251,7 +274,7 @@ class Dataset:
         paths = sorted(
             name for name in names if not splits or name.split("/")[1].removeprefix("split=") in splits
         )
-        schema = pq.read_schema(self.store.open(paths[0])) if paths else clip_schema({})
+        schema = self._read_schema(paths[0]) if paths else clip_schema({})
         schema = schema.append(pa.field("split", pa.string()))
         filesystem = fs.SubTreeFileSystem(self.store.root, self.store.filesystem)
         return pads.dataset(
@@ -262,6 +285,14 @@ class Dataset:
             partition_base_dir="clips",
             partitioning=pads.partitioning(pa.schema([("split", pa.string())]), flavor="hive"),
         )
+
+    def _read_schema(self, name: str) -> pa.Schema:
+        try:
+            schema = self.store.load(name, pq.read_schema)
+            expect_plain(schema)
+        except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+            raise self._damaged(name, error) from error
+        return schema
 
     def read_clip(self, clip_id: str) -> pa.Table:
         """The rows of one clip, in order of their frames.
@@ -284,4 +315,21 @@ class Dataset:
         return table.sort_by("first_frame")
 
 
-__all__ = ["NO_SPLIT", "Dataset"]
+def expect_plain(schema: pa.Schema) -> None:
+    """Refuses columns of extension types: those of Ray Data run what a file bids when a value is looked at.
+
+    Raises:
+        ValueError: Naming the column.
+    """
+    for field in schema:
+        if _is_extended(field.type):
+            raise ValueError(f"column {field.name!r} is of the extension type {field.type}")
+
+
+def _is_extended(dtype: pa.DataType) -> bool:
+    if isinstance(dtype, pa.BaseExtensionType):
+        return True
+    return any(_is_extended(dtype.field(index).type) for index in range(dtype.num_fields))
+
+
+__all__ = ["NO_SPLIT", "Dataset", "expect_plain"]

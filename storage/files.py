@@ -1,54 +1,96 @@
 """A folder of files that are either whole or absent: on a local disk, or on an object store."""
 
 import contextlib
+import copy
 import errno
 import os
-import re
-import socket
-import uuid
-from collections.abc import Iterator
-from typing import IO
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import IO, TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
 
 from extraction.clips import printable
 from extraction.errors import JobError
+from storage import local, s3
+from storage.local import is_temporary
+from storage.retry import NO_PATIENCE, Patience, advice, can_pass, is_of_store, patiently, said
+
+_T = TypeVar("_T")
+
+_FIRST_ANSWER_S = 15.0
+"""Longest wait for a place that has not answered yet: a name may be wrong, and a person waits."""
 
 
 class Store:
     """The files of one data set, named relative to its folder.
 
+    What fails in a way that can pass is tried again. What is refused, or fails for too long, is a JobError
+    that says what to mend; only :class:`FileNotFoundError` is left as it is.
+
     Args:
         location: A local path, or a URI that pyarrow's file systems know (``s3://bucket/folder``).
+        patience: How long to go on with a place that fails.
 
     Attributes:
         location: The same, absolute, as messages show it.
         is_local: Whether it is a folder of this machine's file system.
-        filesystem: The pyarrow file system it lies on.
+        filesystem: The pyarrow file system it lies on, for readers that go through many files by themselves;
+            it tries again by itself.
         root: Its path there.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, patience: Patience | None = None) -> None:
+        self._patience = patience or Patience()
         if "://" in location and not location.startswith("file://"):
+            shown = _without_secrets(location)
             try:
-                self.filesystem, self.root = fs.FileSystem.from_uri(location)
+                opened = patiently(partial(s3.open_uri, location), self._patience, shown)
             except (pa.ArrowInvalid, OSError) as error:
-                raise JobError(f"{location}: not a location that can be opened: {error}") from error
-            # Without the query and the user, where an access key may stand: this goes into messages.
+                raise JobError(f"{shown}: not a location that can be opened: {error}") from error
+            self.filesystem, self._direct, self._small, self.root = opened
             self.location, self.is_local = f"{location.partition('://')[0]}://{self.root}", False
         else:
-            self.filesystem, self.root = (
-                fs.LocalFileSystem(),
-                os.path.abspath(location.removeprefix("file://")),
-            )
+            self.filesystem = self._direct = self._small = fs.LocalFileSystem()
+            self.root = os.path.abspath(location.removeprefix("file://"))
             self.location, self.is_local = self.root, True
             if self.root != printable(self.root):
                 raise JobError(f"{self.root!r}: expected a path of valid Unicode: choose another OUT")
 
+    @property
+    def impatient(self) -> "Store":
+        """The same files, but what fails is not tried again: for what will be done again soon anyway."""
+        return self.with_patience(NO_PATIENCE)
+
+    def with_patience(self, patience: Patience) -> "Store":
+        """The same files with another patience."""
+        other = copy.copy(self)
+        other._patience = patience
+        return other
+
     def full(self, name: str) -> str:
         """The whole path or URI of a file, for messages."""
-        return f"{self.location}/{name}"
+        return f"{self.location}/{name}" if name else self.location
+
+    def expect_reachable(self) -> None:
+        """Makes sure, in seconds, that anything answers there at all.
+
+        Raises:
+            JobError: If nothing does, or there is no such bucket.
+        """
+        hasty = self.with_patience(Patience(total_s=min(self._patience.total_s, _FIRST_ANSWER_S)))
+        hasty.exists("")
+        bucket = self.root.partition("/")[0]
+        if self._direct.type_name == "s3":
+            with contextlib.suppress(OSError):  # who may see a folder may not always see the bucket
+                if self._direct.get_file_info(bucket).type == fs.FileType.NotFound:
+                    raise JobError(
+                        f"{self.location}: there is no bucket {bucket!r}: create it, or mend its name, its "
+                        "region or the endpoint"
+                    )
 
     def expect_writable(self) -> None:
         """Makes sure that files can be written, and leaves nothing.
@@ -60,8 +102,7 @@ class Store:
         while self.is_local and not os.path.exists(above):
             above = os.path.dirname(above)
         if self.is_local and not os.access(above, os.W_OK | os.X_OK):
-            with _explained(self.location):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            raise self._refused("", "written", PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
     def exists(self, name: str) -> bool:
         """Whether a file or folder stands.
@@ -69,36 +110,35 @@ class Store:
         Raises:
             JobError: If that cannot be found out: no permission, no connection.
         """
-        try:
-            return bool(self.filesystem.get_file_info(self._path(name)).type != fs.FileType.NotFound)
-        except OSError as error:
-            raise JobError(
-                f"{self.full(name)}: cannot be reached: {_what(error)}. See to it that it can be read and "
-                "written, then run the same command again"
-            ) from error
+        return bool(self._info(name).type != fs.FileType.NotFound)
 
     def is_file(self, name: str) -> bool:
         """Whether a file, not a folder, stands."""
-        return bool(self.filesystem.get_file_info(self._path(name)).type == fs.FileType.File)
+        return bool(self._info(name).type == fs.FileType.File)
 
     def modified(self, name: str) -> float:
         """Unix time at which a file was written last; 0 where it does not stand."""
-        return (self.filesystem.get_file_info(self._path(name)).mtime_ns or 0) / 1e9
+        return (self._info(name).mtime_ns or 0) / 1e9
+
+    def _info(self, name: str) -> fs.FileInfo:
+        return self._ask(name, "reached", lambda: self._direct.get_file_info(self._path(name)))
 
     def entries(self) -> list[str]:
         """Names of the files and folders at the top; none where the store is not there yet."""
         if self.is_local:
-            return os.listdir(self.root) if os.path.isdir(self.root) else []
+            return self._ask("", "listed", lambda: os.listdir(self.root) if os.path.isdir(self.root) else [])
         selector = fs.FileSelector(self.root, allow_not_found=True)
-        return [info.base_name for info in self.filesystem.get_file_info(selector)]
+        return [
+            info.base_name for info in self._ask("", "listed", lambda: self._direct.get_file_info(selector))
+        ]
 
     def names(self, folder: str) -> Iterator[str]:
         """Names of all files below a folder, relative to the store; none where there is no such folder."""
         if self.is_local:
-            yield from _names_local(self.root, self._path(folder))
+            yield from self._ask(folder, "listed", lambda: local.names(self.root, self._path(folder)))
             return
         selector = fs.FileSelector(self._path(folder), recursive=True, allow_not_found=True)
-        for info in self.filesystem.get_file_info(selector):
+        for info in self._ask(folder, "listed", lambda: self._direct.get_file_info(selector)):
             if info.type == fs.FileType.File:
                 yield info.path[len(self.root.rstrip("/")) + 1 :]
 
@@ -107,37 +147,90 @@ class Store:
 
         Raises:
             FileNotFoundError: If it does not stand.
+            JobError: If it cannot be read.
         """
-        with self.filesystem.open_input_stream(self._path(name)) as stream:
-            return bytes(stream.read())
+
+        def read() -> bytes:
+            with self._direct.open_input_stream(self._path(name)) as stream:
+                return bytes(stream.read())
+
+        return self._ask(name, "read", read)
+
+    def load(self, name: str, reader: Callable[[pa.NativeFile], _T]) -> _T:
+        """Reads a file with a reader of its own, from its beginning again where that fails but can pass.
+
+        Args:
+            name: Of the file.
+            reader: Gets the open file.
+
+        Returns:
+            What the reader returned.
+
+        Raises:
+            FileNotFoundError: If the file does not stand.
+            JobError: If it cannot be read.
+            Exception: Whatever the reader says of the content, an OSError of Arrow's included.
+        """
+
+        def read() -> _T:
+            with self._direct.open_input_file(self._path(name)) as file:
+                try:
+                    return reader(file)
+                except OSError as error:
+                    if is_of_store(error):
+                        raise
+                    raise _ContentError(error) from error
+
+        try:
+            return self._ask(name, "read", read)
+        except _ContentError as wrapped:
+            raise wrapped.error from None
 
     def open(self, name: str) -> pa.NativeFile:
-        """Opens a file for reading at random."""
-        return self.filesystem.open_input_file(self._path(name))
+        """Opens a file for reading at random; what that meets later is not tried again: see :meth:`load`."""
+        return self._ask(name, "read", lambda: self.filesystem.open_input_file(self._path(name)))
 
     @contextlib.contextmanager
-    def create(self, name: str, durable: bool = True) -> Iterator[IO[bytes]]:
+    def create(
+        self, name: str, durable: bool = True, before_retry: Callable[[], None] = lambda: None
+    ) -> Iterator[IO[bytes]]:
         """Opens a new file that will be whole or absent, whenever this process dies.
 
-        On a local disk: a temporary name, fsync, rename. Elsewhere: one PUT of the finished bytes. An
-        exception inside the ``with`` block leaves nothing.
+        On a local disk: a temporary name, fsync, rename. Elsewhere: the finished bytes are sent from memory,
+        again where that fails in a way that can pass. An exception inside the ``with`` block leaves nothing.
 
         Args:
             name: Of the file.
             durable: Whether it must survive a power cut as well.
+            before_retry: Called before the finished bytes are sent again, which may be minutes after the
+                block; raise in it to leave nothing.
 
         Raises:
             JobError: If the store refuses: full, read-only, gone.
         """
-        with _explained(self.full(name)):
+        try:
             if self.is_local:
-                with _create_local(self._path(name), durable) as file:
+                with local.create(self._path(name), durable, self._patience) as file:
                     yield file
             else:
                 sink = pa.BufferOutputStream()
                 yield sink
-                with self.filesystem.open_output_stream(self._path(name)) as stream:
-                    stream.write(sink.getvalue())
+                data = sink.getvalue()
+                self._ask(name, "written", lambda: self._send(name, data), before_retry)
+        except OSError as error:
+            raise self._refused(name, "written", error) from error
+
+    def _send(self, name: str, data: pa.Buffer) -> None:
+        filesystem = self._small if data.size <= s3.SMALL_BYTES else self._direct
+
+        def send() -> None:
+            with filesystem.open_output_stream(self._path(name)) as stream:
+                stream.write(data)
+
+        # In a thread of its own: a KeyboardInterrupt between the two lines would close the stream, and a
+        # stream that is closed before it was written to makes an empty object visible.
+        with ThreadPoolExecutor(1) as alone:
+            alone.submit(send).result()
 
     def write(self, name: str, data: bytes, durable: bool = True) -> None:
         """Writes a small file whole or not at all; see :meth:`create`."""
@@ -146,13 +239,13 @@ class Store:
 
     def delete(self, name: str) -> None:
         """Deletes a file; no harm where there is none. Refused, it is the error of :meth:`create`."""
-        with _explained(self.full(name)), contextlib.suppress(FileNotFoundError):
-            self.filesystem.delete_file(self._path(name))
+        with contextlib.suppress(FileNotFoundError):
+            self._ask(name, "written", lambda: self._direct.delete_file(self._path(name)))
 
     def delete_folder(self, name: str) -> None:
         """Deletes a folder and all in it; as :meth:`delete`."""
-        with _explained(self.full(name)), contextlib.suppress(FileNotFoundError):
-            self.filesystem.delete_dir(self._path(name))
+        with contextlib.suppress(FileNotFoundError):
+            self._ask(name, "written", lambda: self._direct.delete_dir(self._path(name)))
 
     def sweep(self) -> int:
         """Deletes temporary files that a killed process left, and returns how many."""
@@ -161,77 +254,62 @@ class Store:
             self.delete(name)
         return len(left)
 
+    def _ask(
+        self,
+        name: str,
+        deed: str,
+        action: Callable[[], _T],
+        before_retry: Callable[[], object] = lambda: None,
+    ) -> _T:
+        """Has the file system do something, with patience; what it refuses for good is a JobError."""
+        began = time.monotonic()
+        try:
+            return patiently(action, self._patience, self.full(name), before_retry)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise self._refused(name, deed, error, time.monotonic() - began) from error
+
+    def _refused(self, name: str, deed: str, error: OSError, passed_s: float = 0.0) -> JobError:
+        error = self._more_of(error)
+        why = said(error)
+        if can_pass(error) and passed_s >= 1:
+            why += f" (tried again for {passed_s:.0f} s)"
+        if deed == "written":
+            return JobError(
+                f"{self.full(name)}: cannot be written: {why}. All shards that stand are whole: "
+                f"{advice(error, 'write')}, then run the same command again to go on"
+            )
+        return JobError(
+            f"{self.full(name)}: cannot be {deed}: {why}: {advice(error, 'read')}, then run the same command "
+            "again"
+        )
+
+    def _more_of(self, error: OSError) -> OSError:
+        """The same refusal with its reason, where S3 could not say it: answers to HEAD have no body."""
+        if "No response body" in str(error) and not can_pass(error):
+            try:
+                self._direct.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
+            except OSError as told:
+                return told
+        return error
+
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}" if name else self.root
 
 
-def _names_local(root: str, folder: str) -> Iterator[str]:
-    # Not by pyarrow, which cannot list a folder that somebody else has put a name into that is no UTF-8.
-    def refuse(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
-            raise error
+class _ContentError(Exception):
+    """Carries what a reader says of a file's content past those who look for what can pass."""
 
-    for place, _, files in os.walk(folder, onerror=refuse):
-        for file in files:
-            yield os.path.join(place, file)[len(root.rstrip("/")) + 1 :]
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
-@contextlib.contextmanager
-def _create_local(path: str, durable: bool) -> Iterator[IO[bytes]]:
-    folder, base = os.path.split(path)
-    owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    temporary = os.path.join(folder, f".{base}.{owner}.tmp")
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-        if durable:
-            _sync_folder(folder)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+def _without_secrets(location: str) -> str:
+    """A URI as messages may show it: without the query and the user, where an access key may stand."""
+    scheme, _, rest = location.partition("://")
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
-_TEMPORARY = re.compile(r"\..+\.[^/]+-\d+-[0-9a-f]{8}\.tmp")  # .NAME.HOST-PID-RANDOM.tmp
-_ADVICE = {
-    errno.ENOSPC: "free some space on that disk",
-    errno.EDQUOT: "free some of your quota there",
-    errno.EROFS: "that file system is read-only: mount it for writing, or choose another OUT",
-    errno.EACCES: "give yourself permission to write there, or choose another OUT",
-    errno.EPERM: "give yourself permission to write there, or choose another OUT",
-}
-
-
-@contextlib.contextmanager
-def _explained(location: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "see to it that it can be written")
-        raise JobError(
-            f"{location}: cannot be written: {_what(error)}. All shards that stand are whole: {advice}, "
-            "then run the same command again to go on"
-        ) from error
-
-
-def _what(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else str(error)
-
-
-def is_temporary(name: str) -> bool:
-    """Whether a name is that of a file not yet whole, as :meth:`Store.create` gives it."""
-    return bool(_TEMPORARY.fullmatch(os.path.basename(name)))
-
-
-def _sync_folder(folder: str) -> None:
-    # Without this a power cut can forget the rename although the file's bytes are safe.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+__all__ = ["Store", "is_temporary"]

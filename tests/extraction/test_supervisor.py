@@ -420,6 +420,33 @@ class TestBadClips:
         with pytest.raises(ClipError, match="changed while it was read"):
             list(ClipExtraction(clip, real, FrameOptions(), on_frame=after))
 
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            # As one who mends a clip does: a whole new file in place of the old one.
+            (
+                lambda folder, names: os.replace(
+                    shutil.copy(folder / names[0], folder / ".new"), folder / names[5]
+                ),
+                "input-changed",
+            ),
+            (lambda folder, names: os.utime(folder / names[0]), "input-changed"),
+            (lambda folder, _names: shutil.rmtree(folder), "missing"),
+        ],
+        ids=["another frame", "another time", "gone"],
+    )
+    def test_every_frame_readable_is_not_enough_if_it_changed(self, change, reason, root, tmp_path):
+        folder = Path(shutil.copytree(root / "dev/pan", tmp_path / "pan"))
+        (clip,) = discover_tree(str(tmp_path)).clips
+
+        def after(num_frames: int) -> None:
+            if num_frames == 1:
+                change(folder, sorted(os.listdir(folder)))
+
+        with pytest.raises(ClipError) as failed:
+            list(ClipExtraction(clip, create_detector(DetectorOptions()), FrameOptions(), on_frame=after))
+        assert failed.value.reason == reason
+
     def test_unreadable_frames_keep_their_place(self, detector, root, tmp_path):
         shutil.copytree(root / "dev/pan", tmp_path / "pan")
         names = sorted(os.listdir(tmp_path / "pan"))

@@ -238,5 +238,5 @@ def test_a_folder_that_cannot_be_entered_is_a_job_error(read_only):
 
 def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(read_only):
     os.chmod(f"{read_only.root}/there", 0o000)
-    with unprivileged(), pytest.raises(PermissionError):
+    with unprivileged(), pytest.raises(JobError, match="there: cannot be listed: Permission denied"):
         list(read_only.names("there"))
