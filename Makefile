@@ -7,7 +7,8 @@
 PYTHON ?= >=3.11,<3.13
 FRAMES ?=
 OUT ?=
-MINUTES ?= 20
+MINUTES ?=
+SEED ?=
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 # The first line is the default one; .venv-3.13 beside it holds the other, for `make test`.
 VENV ?= .venv
@@ -17,7 +18,7 @@ export PATH := $(PATH):$(shell pyenv prefix 3.13 2>/dev/null)/bin
 export UV_NO_PROGRESS := 1
 export FRAMES OUT
 
-.PHONY: demo test pytest lint bench soak lock clean
+.PHONY: demo test pytest lint bench soak chaos lock clean
 
 demo: $(VENV)/.ready
 	@$(RUN)/python -m ray_jobs.demo $(if $(FRAMES),--frames "$$FRAMES") $(if $(OUT),--out "$$OUT")
@@ -35,8 +36,12 @@ lint: $(VENV)/.ready
 	$(RUN)/ruff check .
 	$(RUN)/mypy
 
+# make soak MINUTES=20 · make chaos MINUTES=5 SEED=1
 soak: $(VENV)/.ready
-	$(RUN)/python benchmarks/soak.py --minutes $(MINUTES)
+	$(RUN)/python benchmarks/soak.py --minutes $(or $(MINUTES),20)
+
+chaos: $(VENV)/.ready
+	$(RUN)/python benchmarks/chaos.py --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1)
 
 bench: $(VENV)/.ready
 	$(RUN)/python benchmarks/throughput.py

@@ -123,6 +123,9 @@ class DetectorProcess:
                 try:
                     info = self._child.wait_ready(self._policy.start_timeout_s)
                 except DetectorLostError as loss:
+                    if loss.reason == IDLE:
+                        self.close()
+                        continue
                     self._lost.append(f"start:{loss.reason}")
                     if self._next_step(trial, loss) is Step.GIVE_UP:
                         self.close()

@@ -125,8 +125,10 @@ def _timed_pictures(
     # AVI stores no presentation times, and FFmpeg's guesses run backwards where there are B-frames.
     owed = _OwedPictures(has_times=container.format.name != "avi")
     reformatter = VideoReformatter()
+    # Asked before anything is decoded: of a codec that could not be opened, PyAV 19 asks a null pointer.
+    hides_packets = stream.codec_context.name in ("vp8", "libvpx")
     for packet, frames, failure in _decode(container, stream, max_pixels):
-        if packet is not None and _shows_a_picture(packet, stream):
+        if packet is not None and not (hides_packets and _is_hidden(packet)):
             owed.add(packet, failure)
         for frame in frames:
             lost, time = owed.settle(frame)
@@ -237,9 +239,9 @@ class _OwedPictures:
         return self._take(), None, reason
 
 
-def _shows_a_picture(packet: "av.Packet[VideoStream]", stream: VideoStream) -> bool:
-    """False for VP8's hidden packets, which only serve later pictures (RFC 6386, 9.1: show_frame)."""
-    return stream.codec_context.name not in ("vp8", "libvpx") or bool(bytes(packet)[0] >> 4 & 1)
+def _is_hidden(packet: "av.Packet[VideoStream]") -> bool:
+    """Whether a packet of VP8 only serves later pictures (RFC 6386, 9.1: show_frame)."""
+    return not bytes(packet)[0] >> 4 & 1
 
 
 def _too_large(sized: VideoStream | av.VideoFrame, max_pixels: int) -> str | None:

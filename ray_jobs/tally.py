@@ -1,6 +1,7 @@
 """Counts of a run while it goes on, and when so many clips fail that it had better stop."""
 
-import _thread
+import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -96,13 +97,16 @@ class Tally:
         )
 
     def stop_if_too_many_failed(self, counts: Counts) -> None:
-        """Interrupts the main thread, as Ctrl-C does, when the limit is passed; for another thread."""
+        """Stops the job as SIGTERM does when the limit is passed; for another thread than the main one."""
         if not self.limit.is_passed(counts.failed, counts.clips + counts.failed):
             return
         with self._lock:
             if not self._over and not self.complaint:
                 self.complaint = f"stopped: {self._complaint(counts)}"
-                _thread.interrupt_main()
+                # Not SIGINT, which a shell has its background jobs ignore. Without the job's handler there is
+                # no job to stop yet, and nobody to survive the signal.
+                if callable(signal.getsignal(signal.SIGTERM)):
+                    os.kill(os.getpid(), signal.SIGTERM)
 
     def finish(self) -> None:
         """No interrupt comes from here on."""

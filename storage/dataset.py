@@ -28,7 +28,7 @@ from storage.plan import Plan
 from storage.retry import Patience
 from storage.running import FOLDER
 from storage.schema import FAILURE_SCHEMA, PLAN_SCHEMA, SCHEMA_VERSION, clip_schema
-from storage.shards import NO_SPLIT
+from storage.shards import NO_SPLIT, committed_failures
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
@@ -248,7 +248,7 @@ class Dataset:
             match = _FAILURES.fullmatch(name)
             # An unfinished shard's file is of a killed attempt; a clip planned elsewhere was tried again.
             if match and int(match[1]) in done:
-                table = self._read_table(name, FAILURE_SCHEMA)
+                table = self._committed(done[int(match[1])], self._read_table(name, FAILURE_SCHEMA))
                 current = [shard_of.get(clip_id) == int(match[1]) for clip_id in table["clip_id"].to_pylist()]
                 tables.append(table.filter(pa.array(current, pa.bool_())))
         return pa.concat_tables(tables)
@@ -293,6 +293,15 @@ class Dataset:
         except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
             raise self._damaged(name, error) from error
         return schema
+
+    def _committed(self, shard: str, beside: pa.Table) -> pa.Table:
+        """Failures of the attempt that made a shard, which need not be the one that wrote those beside it."""
+        try:
+            return committed_failures(
+                self.store.load(shard, lambda file: pq.read_metadata(file).metadata), beside
+            )
+        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, MemoryError) as error:
+            raise self._damaged(shard, error) from error
 
     def read_clip(self, clip_id: str) -> pa.Table:
         """The rows of one clip, in order of their frames.

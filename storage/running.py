@@ -173,7 +173,7 @@ def _read_mark(store: Store) -> dict[str, Any] | None:
         mark = json.loads(store.read(_JOB))
     except (FileNotFoundError, ValueError, RecursionError):
         return None
-    if not isinstance(mark, dict) or not isinstance(mark.get("pid_started"), str | None):
+    if not isinstance(mark, dict) or not isinstance(mark.setdefault("pid_started", None), str | None):
         return None
     texts, numbers = ("job_id", "host"), ("pid", "started", "renewed")
     is_ours = all(isinstance(mark.get(name), str) for name in texts)

@@ -1,6 +1,7 @@
 """Writing a shard so that it is either whole or absent; its file is the mark of completion."""
 
 import datetime
+import json
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -34,6 +35,10 @@ class Failure:
     time: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
 
 
+_FAILED_KEY = b"ray_landmarks.failed"
+_ERROR_CHARACTERS = 500
+"""Of an error's text in the shard itself; all of it stands in the failures file."""
+
 Rows = Iterable[pa.RecordBatch]
 """The rows of one clip: one, or several for a long video."""
 
@@ -62,6 +67,9 @@ def write_shard(
 ) -> list[Failure]:
     """Writes the clips of a shard as they come, then their failures, then makes the shard visible.
 
+    The failures stand in the shard's metadata too, so that one rename, or one PUT, decides about clips and
+    failures together: an attempt on a machine that was only thought dead may come in between.
+
     Args:
         store: The data set's files.
         shard: Number of the shard.
@@ -83,11 +91,11 @@ def write_shard(
         with pq.ParquetWriter(file, schema, **parquet_options(schema)) as writer:
             for group in _row_groups(_rows(outcomes, failures)):
                 writer.write_table(pa.Table.from_batches(group, schema), row_group_size=len(group))
+            writer.add_key_value_metadata({_FAILED_KEY: _to_json(failures)})
         before_commit()
-        if failures:
+        # Emptied, not deleted: where another attempt wins, its failures are found by this file.
+        if failures or store.exists(failures_name(shard)):
             _write_failures(store, shard, failures)
-        else:
-            store.delete(failures_name(shard))  # a killed attempt may have left one
     return failures
 
 
@@ -113,10 +121,48 @@ def _row_groups(rows: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]
         yield group
 
 
+def committed_failures(metadata: Mapping[bytes, bytes] | None, beside: pa.Table) -> pa.Table:
+    """Failures of the attempt that made a shard.
+
+    Args:
+        metadata: The shard's.
+        beside: What its failures file says; another attempt may have written that.
+
+    Returns:
+        In the schema of failures. Of a failure that only the shard knows, the error may be cut short.
+    """
+    text = (metadata or {}).get(_FAILED_KEY)
+    if text is None:  # written before shards said so themselves
+        return beside
+    failed = {row["clip_id"]: row for row in json.loads(text)}
+    known = set(beside["clip_id"].to_pylist())
+    for row in failed.values():
+        row["time"] = datetime.datetime.fromisoformat(row["time"])
+    others = [row for clip_id, row in failed.items() if clip_id not in known]
+    kept = pa.array([clip_id in failed for clip_id in beside["clip_id"].to_pylist()], pa.bool_())
+    return pa.concat_tables([beside.filter(kept), pa.Table.from_pylist(others, FAILURE_SCHEMA)])
+
+
+def _to_json(failures: list[Failure]) -> bytes:
+    rows = [
+        {**asdict(failure), "error": failure.error[:_ERROR_CHARACTERS], "time": failure.time.isoformat()}
+        for failure in failures
+    ]
+    return json.dumps(rows).encode()
+
+
 def _write_failures(store: Store, shard: int, failures: list[Failure]) -> None:
     table = pa.Table.from_pylist([asdict(failure) for failure in failures], FAILURE_SCHEMA)
     with store.create(failures_name(shard)) as file:
         pq.write_table(table, file, compression="zstd")
 
 
-__all__ = ["NO_SPLIT", "Failure", "Rows", "failures_name", "shard_name", "write_shard"]
+__all__ = [
+    "NO_SPLIT",
+    "Failure",
+    "Rows",
+    "committed_failures",
+    "failures_name",
+    "shard_name",
+    "write_shard",
+]

@@ -1,3 +1,4 @@
+import signal
 import time
 
 import pytest
@@ -57,12 +58,19 @@ class TestTally:
         examples = {"missing": "a: no such folder", "signal": "b: SIGSEGV"}
         working = status(1, 4, reasons=reasons, examples=examples)
 
+        def interrupt(_signal: int, _frame: object) -> None:
+            raise KeyboardInterrupt
+
         def run() -> None:
             tally.stop_if_too_many_failed(tally.now([working]))
             time.sleep(1)
 
-        with pytest.raises(KeyboardInterrupt):
-            run()
+        before = signal.signal(signal.SIGTERM, interrupt)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                run()
+        finally:
+            signal.signal(signal.SIGTERM, before)
         assert "stopped: 4 of 4 clips failed" in tally.complaint
         assert "3 by 'missing', such as: a: no such folder" in tally.complaint
         assert "--retry-failed" in tally.complaint

@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from extraction.clips import Clip
 from extraction.errors import JobError
 from extraction.landmarks import ClipLandmarks, FrameLandmarks, stack_frames
+from storage import local
 from storage.dataset import Dataset
 from storage.plan import Plan
 from storage.rows import Provenance, decode, encode
@@ -206,6 +208,65 @@ def test_failures_of_an_attempt_that_was_killed_are_not(dataset):
     dataset.store.delete("clips/split=train/shard-000000.parquet")
     assert dataset.store.is_file(failures_name(0))
     assert dataset.failures().num_rows == 0
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("late_is_killed", [False, True])
+@pytest.mark.parametrize("late", ["a b", "a", "b", ""])
+@pytest.mark.parametrize("early", ["a b", "b", ""])
+@pytest.mark.parametrize("early_ends", ["before", "with failures", "with clips"])
+def test_two_attempts_at_one_shard(dataset, early_ends, early, late, late_is_killed, monkeypatch):
+    """A machine was only thought dead: its attempt ends while another makes its files visible, or dies."""
+    plan(dataset, {0: [clip("a"), clip("b")]})
+    put = local._put_in_place
+
+    def attempt(failing: str) -> None:
+        store(dataset, 0, *(failed(clip(c)) if c in failing else clip(c) for c in ("a", "b")))
+
+    def disturbed(temporary, path, *rest):
+        if early_ends != "before" and f"/{early_ends.split()[1]}/" in path:
+            monkeypatch.setattr(local, "_put_in_place", put)
+            attempt(early)
+            monkeypatch.setattr(local, "_put_in_place", disturbed if early_ends == "with failures" else put)
+        if late_is_killed and "/clips/" in path:
+            raise Killed
+        put(temporary, path, *rest)
+
+    if early_ends == "before":
+        attempt(early)
+    monkeypatch.setattr(local, "_put_in_place", disturbed)
+    with contextlib.suppress(Killed):
+        attempt(late)
+    there = dataset.clips().to_table(columns=["clip_id"])["clip_id"].to_pylist()
+    there += dataset.failures()["clip_id"].to_pylist()
+    assert sorted(there) == (["a", "b"] if dataset.done() else [])
+
+
+def test_failures_of_data_sets_whose_shards_do_not_name_them_are_listed(dataset):
+    plan(dataset, {0: [clip("a"), clip("b")]})
+    store(dataset, 0, failed(clip("a")), clip("b"))
+    (name,) = dataset.done().values()
+    table = pq.read_table(dataset.store.open(name))
+    with dataset.store.create(name) as file:
+        pq.write_table(table.replace_schema_metadata(None), file)
+    assert dataset.failures()["clip_id"].to_pylist() == ["a"]
+
+
+@pytest.mark.parametrize(
+    "said", [b"{", b"7", b"[7]", b"[{}]", b'[{"clip_id": "a", "time": "noon"}]', b"\xff"]
+)
+def test_a_shard_that_says_nonsense_of_its_failures_is_damaged(dataset, said):
+    plan(dataset, {0: [clip("a"), clip("b")]})
+    store(dataset, 0, failed(clip("a")), clip("b"))
+    (name,) = dataset.done().values()
+    table = pq.read_table(dataset.store.open(name))
+    with dataset.store.create(name) as file:
+        pq.write_table(table.replace_schema_metadata({"ray_landmarks.failed": said}), file)
+    with pytest.raises(JobError, match="shard-000000"):
+        dataset.failures()
 
 
 def test_failures_that_were_tried_again_are_not(dataset):

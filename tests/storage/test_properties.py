@@ -320,6 +320,14 @@ class Jobs(RuleBasedStateMachine):
             if "another job took over" not in str(error):
                 raise
 
+    @rule(kill_at=st.integers(0, 6))
+    def a_worker_outlives_its_job_and_the_plan(self, kill_at: int) -> None:
+        """The next job takes only some of the clips, so that shards which waited are dissolved."""
+        self.run(kill_at=kill_at, planned=True, finish=None, retry=False, some=False, overwrite=False)
+        self.run(kill_at=None, planned=False, finish=0, retry=False, some=True, overwrite=False)
+        while self.left_over:
+            self.a_worker_of_a_killed_job_wakes_up()
+
     @rule(chance=st.randoms(use_true_random=False))
     def a_shard_is_lost(self, chance) -> None:
         if names := sorted(self.dataset.done().values()):
@@ -377,7 +385,7 @@ class Jobs(RuleBasedStateMachine):
 
 
 Jobs.TestCase.settings = settings(
-    max_examples=30,
+    max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "30")),
     stateful_step_count=15,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

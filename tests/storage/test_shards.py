@@ -75,10 +75,12 @@ def test_clips_and_failures_go_to_their_files(store):
     assert replace(failure("b"), time=returned.time) == returned
 
 
-def test_without_failures_there_is_no_file_of_them_and_an_old_one_goes(store):
-    store.write(FAILURES, b"of an attempt that was killed before its shard stood")
+def test_without_failures_there_is_no_file_of_them_and_an_old_one_is_emptied(store):
     assert write(store, [row("a")]) == []
     assert list(store.names("")) == [SHARD]
+    store.write(FAILURES, b"of an attempt that was killed before its shard stood")
+    assert write(store, [row("a")]) == []
+    assert table(store, FAILURES).num_rows == 0
 
 
 def test_a_shard_all_of_whose_clips_failed_stands_without_rows(store):
