@@ -92,6 +92,7 @@ class TestTally:
 
 @pytest.mark.serial
 def test_a_job_whose_clips_all_fail_stops_with_code_3(landmarks, tmp_path):
+    pytest.importorskip("mediapipe.python.solutions", reason="needs an engine without a model to fetch")
     root, out = tmp_path / "in", tmp_path / "out"
     for number in range(300):
         (root / f"clip{number}").mkdir(parents=True)
