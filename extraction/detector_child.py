@@ -34,6 +34,8 @@ from extraction.messages import (
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _HEARTBEAT_S = 0.5
+_MAX_POLL_S = 1_000_000.0
+"""poll(2) counts milliseconds in 31 bits: 24 days."""
 
 
 def main() -> None:
@@ -44,7 +46,7 @@ def main() -> None:
         setup: Setup = connection.recv()
         detector = _make(connection, setup)
         while True:
-            if setup.idle_s and not connection.poll(setup.idle_s):
+            if setup.idle_s and not connection.poll(min(setup.idle_s, _MAX_POLL_S)):
                 # The whole process: a detector that is closed leaves threads and memory behind.
                 os._exit(IDLE_EXIT_CODE)
             message: Clip | Remake = connection.recv()

@@ -269,6 +269,10 @@ _PACKAGES = {
     "libEGL.so.1": "libegl1 libgles2",
     "libGLESv2.so.2": "libegl1 libgles2",
 }
+_OR_ELSE = {
+    "libgl1 libglib2.0-0": ". An environment made by `make` needs none: it holds OpenCV's headless build",
+    "libegl1 libgles2": ". mediapipe 1.x needs it even on the CPU; 0.10.21 (Python 3.12) brings its own",
+}
 
 
 def missing_library(error: BaseException) -> str | None:
@@ -283,8 +287,7 @@ def missing_library(error: BaseException) -> str | None:
     for library, package in _PACKAGES.items():
         if library in str(error):
             return (
-                f"the system library {library} is missing: apt-get install {package}, or the "
-                "package of your system that has it. An environment made by `make` needs none: it holds "
-                "OpenCV's headless build"
+                f"the system library {library} is missing: apt-get install {package}, or the package of "
+                f"your system that has it{_OR_ELSE.get(package, '')}"
             )
     return None

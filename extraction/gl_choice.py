@@ -11,7 +11,10 @@ from extraction.errors import DetectorLostError, JobError
 from extraction.gl import Meaning, Place, explain
 from extraction.gl_host import HostVerdict
 from extraction.gl_probe import probe
+from extraction.native_log import LAST_LINES
 
+_GAVE_WAY = 3
+"""Clips in a row; each costs its time limits before the CPU gets it."""
 _HOPELESS = (Meaning.NO_EGL, Meaning.NO_GPU_IN_BUILD)
 
 
@@ -25,6 +28,7 @@ class DelegateChoice:
 
     Attributes:
         is_made: Whether :attr:`delegate` says something yet.
+        gpu_has_worked: Whether a detector of this host stood on the GPU before.
         notice: That this worker does without the GPU, and why, for a person; "" otherwise.
     """
 
@@ -37,6 +41,8 @@ class DelegateChoice:
         self._cpu_for_clip = False
         self._finding_out = False
         self.is_made = self._wanted == "cpu"
+        self.gpu_has_worked = False
+        self._gave_way = 0
         self.notice = ""
 
     @property
@@ -58,6 +64,7 @@ class DelegateChoice:
             return
         with gl_host.deciding(self._job) as known:
             verdict = known
+            self.gpu_has_worked = known is not None and known.works
             if known is None and self._wanted == "auto":
                 verdict = _probed()
                 gl_host.remember(verdict, self._job)
@@ -69,29 +76,37 @@ class DelegateChoice:
 
     def stands(self) -> None:
         """A detector was made with this delegate."""
+        if self.delegate == "gpu":
+            self.gpu_has_worked = True
         if self._finding_out and self.delegate == "gpu":
             gl_host.remember(HostVerdict(works=True, reason=""), self._job)
         self._finding_out = False
 
-    def fall_back(self, loss: DetectorLostError, for_s: float) -> None:
+    def fall_back(self, loss: DetectorLostError, for_s: float, stood: bool = True) -> None:
         """Takes the CPU: for good where the host cannot do better, for this clip otherwise.
 
         Args:
             loss: Why.
-            for_s: How long a lost GL context keeps a worker from the GPU; 0 for good.
+            for_s: How long a lost GL context keeps a worker from the GPU; 0 for good. So does a detector that
+                does not come up there, and the third clip in a row that the GPU could not do.
+            stood: Whether the detector that was lost had come up.
         """
         if loss.reason in _HOPELESS:
             reason = _in_words(loss)
             gl_host.remember(HostVerdict(works=False, reason=reason), self._job)
             self._do_without(reason)
-        elif loss.reason == Meaning.CONTEXT:
+        elif loss.reason == Meaning.CONTEXT or not stood or self._gave_way + 1 >= _GAVE_WAY:
+            self._gave_way = 0
             self._cpu_until = time.monotonic() + (for_s or float("inf"))
             self.notice = _told(f"for {for_s / 60:.0f} minutes" if for_s else "from now on", _in_words(loss))
         else:
+            self._gave_way += 1
             self._cpu_for_clip = True
 
     def clip_done(self) -> None:
         """The clip that had to do without the GPU is done or given up."""
+        if not self._cpu_for_clip:
+            self._gave_way = 0
         self._cpu_for_clip = False
 
     def _do_without(self, reason: str) -> None:
@@ -107,6 +122,8 @@ class DelegateChoice:
 
 def _in_words(loss: DetectorLostError) -> str:
     found = explain(str(loss), Place.EXCEPTION)
+    if found.meaning is Meaning.UNKNOWN:
+        return str(loss).partition(LAST_LINES)[0].strip().splitlines()[-1]
     return f"{found.means} ({', '.join(found.codes)})" if found.codes else found.means
 
 

@@ -39,7 +39,9 @@ class NativeLog:
     def __init__(self, path: str | None = None, max_bytes: int = 2 << 20) -> None:
         self.counts: Counter[str] = Counter()
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        self._file = _File(path, maxBytes=max_bytes, backupCount=1, delay=True) if path else None
+        self._file = (
+            _File(path, maxBytes=max_bytes, backupCount=1, delay=True, encoding="utf-8") if path else None
+        )
         self._last, self._repeats = "", 0
         self._meaning = Meaning.UNKNOWN
 

@@ -122,10 +122,11 @@ class DetectorProcess:
                 assert self._child is not None
                 try:
                     info = self._child.wait_ready(self._policy.start_timeout_s)
-                except DetectorLostError as loss:
-                    if loss.reason == IDLE:
+                except DetectorLostError as lost:
+                    if lost.reason == IDLE:
                         self.close()
                         continue
+                    loss = self._meant(lost)
                     self._lost.append(f"start:{loss.reason}")
                     if self._next_step(trial, loss) is Step.GIVE_UP:
                         self.close()
@@ -157,20 +158,20 @@ class DetectorProcess:
                 )
             except ClipError as error:
                 error.attempts = len(trial.reasons) + 1
+                self._clip_over()
                 raise
-            except DetectorLostError as loss:
-                if loss.reason == IDLE:
+            except DetectorLostError as lost:
+                if lost.reason == IDLE:
                     self.close()
                     continue
+                loss = self._meant(lost)
                 self._lost.append(loss.reason)
                 if self._next_step(trial, loss) is Step.GIVE_UP:
                     self.close()
-                    self._choice.clip_done()
-                    self._lost.clear()
+                    self._clip_over()
                     raise _failure(loss, trial) from loss
             else:
-                self._choice.clip_done()
-                lost, self._lost = tuple(self._lost), []
+                losses = self._clip_over()
                 self._threads_at_first = self._threads_at_first or self._child.num_threads()
                 return Extraction(
                     pieces,
@@ -180,7 +181,7 @@ class DetectorProcess:
                     done.fingerprint,
                     done.times,
                     len(trial.reasons) + 1,
-                    lost,
+                    losses,
                 )
 
     @property
@@ -199,21 +200,44 @@ class DetectorProcess:
             self._child.kill()
             self._child = None
 
+    def _meant(self, loss: DetectorLostError) -> DetectorLostError:
+        """The same words mean another thing once the GPU has worked: others hold it, or it was lost."""
+        if loss.reason == Meaning.NO_EGL and self._choice.gpu_has_worked:
+            return DetectorLostError(Meaning.CONTEXT, str(loss))
+        return loss
+
+    def _clip_over(self) -> tuple[str, ...]:
+        """What is known of one clip only is forgotten; returns why it lost detectors."""
+        self._choice.clip_done()
+        lost, self._lost = tuple(self._lost), []
+        return lost
+
     def _next_step(self, trial: Trial, loss: DetectorLostError) -> Step:
         """Takes the next step down the ladder, as far as that is possible without a new child."""
         step = trial.next_step(loss.reason, self._choice.delegate)
         self.events[f"lost: {self._lost[-1]}"] += 1
         if ladder_of(loss.reason) == Meaning.CONFIGURATION:
             self.close()
-            raise JobError(f"{loss}") from loss
+            raise JobError(self._unfit(loss)) from loss
         if step in (Step.AGAIN, Step.RESTART):
             time.sleep(trial.backoff_s(loss.reason))
         if step is Step.AGAIN and self._child is not None and self._child.remake():
             return step
         self.close()
         if step is Step.CPU:
-            self._choice.fall_back(loss, self._policy.refresh_minutes * 60)
+            started = not self._lost[-1].startswith("start:")
+            self._choice.fall_back(loss, self._policy.refresh_minutes * 60, started)
         return step
+
+    def _unfit(self, loss: DetectorLostError) -> str:
+        """Says in a sentence what no retry can mend."""
+        found = explain(str(loss), Place.EXCEPTION)
+        detector = self._setup.detector
+        model = f" {detector.model}:" if detector.model else ""
+        return (
+            f"engine {detector.engine!r}:{model} {found.means}: {found.advice}; "
+            f"the last words were: {_last_words(loss)}"
+        )
 
     def _no_detector(self, loss: DetectorLostError, trial: Trial) -> str:
         """Says why no detector can be had: in the catalogue's words where it knows them."""

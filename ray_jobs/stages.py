@@ -187,7 +187,7 @@ class ShardWorker:
             first_frame_at=self._first_frame_at,
             finished_at=time.time(),
             events=dict(self._detector.events - before[0]),
-            log_lines=dict(self._log.native.counts - before[1]),
+            log_lines=dict(Counter(self._log.native.counts) - before[1]),
             notice=self._detector.notice,
             reasons=progress.reasons,
             examples=progress.examples,

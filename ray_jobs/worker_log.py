@@ -59,9 +59,12 @@ class LogTail:
         for name, size in self._sizes():
             begin = self._read_bytes.get(name, 0)
             begin = 0 if size < begin else begin  # it was rotated
-            with open(os.path.join(self._store.root, LOGS, name), "rb") as file:
-                file.seek(begin)
-                data = file.read(size - begin)
+            try:
+                with open(os.path.join(self._store.root, LOGS, name), "rb") as file:
+                    file.seek(begin)
+                    data = file.read(size - begin)
+            except FileNotFoundError:  # it is being rotated, or was deleted
+                continue
             whole = data[: data.rfind(b"\n") + 1]
             self._read_bytes[name] = begin + len(whole)
             for line in whole.decode("utf-8", "replace").splitlines():

@@ -61,6 +61,9 @@ class DetectorOptions:
             raise JobError(f"mask must be 'category' or 'confidence', found {self.mask!r}")
         if unknown := sorted(set(self.extra_parts) - EXTRA_PARTS.keys()):
             raise JobError(f"unknown extra part {unknown[0]!r}: expected {', '.join(EXTRA_PARTS)}")
+        # In one order, each once: the same parts are the same options.
+        ordered = tuple(part for part in EXTRA_PARTS if part in self.extra_parts)
+        object.__setattr__(self, "extra_parts", ordered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +125,9 @@ def refuse_unused(options: DetectorOptions, *names: str) -> None:
         JobError: Naming the first that differs from its default.
     """
     for field in fields(DetectorOptions):
-        if field.name in names and getattr(options, field.name) != field.default:
+        found = getattr(options, field.name)
+        if field.name in names and found != field.default:
+            option = f"--{'no-' if found is False else ''}{field.name.replace('_', '-')}"
             raise JobError(
-                f"engine {options.engine!r} does not know {field.name}, found "
-                f"{getattr(options, field.name)!r}: leave --{field.name.replace('_', '-')} out"
+                f"engine {options.engine!r} does not know {field.name}, found {found!r}: leave {option} out"
             )

@@ -6,6 +6,7 @@ The model is that of selfie segmentation unless another one is named. It runs on
 import ctypes
 import importlib
 import importlib.util
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ def resolve(options: DetectorOptions, mediapipe_version: str | None) -> Detector
     )
     path = _model(options)
     _expect_tflite(path)
+    _expect_masks(path)
     sha256 = models.digest(path)
     tasks_api.check_digest(options, str(path), sha256)
     return replace(options, model=str(path), model_sha256=sha256)
@@ -179,6 +181,57 @@ def _expect_tflite(path: Path) -> None:
         raise JobError(
             f"{path}: expected the segmenter's model, a .tflite file with {mark.decode()} in bytes 4 to 7, "
             f"found {head[start:]!r}: leave --model out for this project's own"
+        )
+
+
+def tflite_shapes(data: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of a model's first input and first output.
+
+    Reads the FlatBuffer of tensorflow/lite/schema/schema.fbs: Model.subgraphs is field 2; SubGraph has
+    tensors 0, inputs 1, outputs 2; Tensor.shape is field 0.
+
+    Raises:
+        ValueError: If it is no whole model; or struct.error.
+    """
+
+    def i32(at: int) -> int:
+        return int(struct.unpack_from("<i", data, at)[0])
+
+    def field(table: int, number: int) -> int:
+        vtable, at = table - i32(table), 4 + 2 * number
+        size = struct.unpack_from("<H", data, vtable)[0]
+        offset = struct.unpack_from("<H", data, vtable + at)[0] if at < size else 0
+        if not offset:
+            raise ValueError("a field is missing")
+        return table + int(offset)
+
+    def items(at: int) -> tuple[int, int]:
+        vector = at + i32(at)
+        return vector + 4, i32(vector)
+
+    def table_in(at: int, index: int) -> int:
+        place = items(at)[0] + 4 * index
+        return place + i32(place)
+
+    graph = table_in(field(i32(0), 2), 0)
+    shapes = []
+    for number in (1, 2):
+        tensor = table_in(field(graph, 0), i32(items(field(graph, number))[0]))
+        first, count = items(field(tensor, 0))
+        shapes.append(tuple(i32(first + 4 * index) for index in range(count)))
+    return shapes[0], shapes[1]
+
+
+def _expect_masks(path: Path) -> None:
+    """Refuses a model that gives no picture of the size of its input: MediaPipe makes masks of anything."""
+    try:
+        taken, given = tflite_shapes(path.read_bytes())
+    except (struct.error, ValueError) as error:
+        raise JobError(f"{path}: damaged, not a whole .tflite file: {error}: fetch it again") from error
+    if len(given) != 4 or given[1:3] != taken[1:3]:
+        raise JobError(
+            f"{path}: expected a segmenter, whose output is as large as its input {taken}, found an output "
+            f"of {given}: leave --model out for this project's own"
         )
 
 
