@@ -2,6 +2,9 @@ import os
 from pathlib import Path
 
 import pytest
+from real_dataset import make_dataset
+
+from storage.dataset import Dataset
 
 REPO = Path(__file__).resolve().parents[1]
 SHARED = REPO.parent / "shared"
@@ -41,3 +44,9 @@ def phoenix_root(shared_clips: Path) -> Path:
 @pytest.fixture(scope="session")
 def phoenix_expected(shared_clips: Path) -> Path:
     return shared_clips / "phoenix_like/expected"
+
+
+@pytest.fixture(scope="session")
+def real_dataset(tmp_path_factory: pytest.TempPathFactory, shared_clips: Path) -> Dataset:
+    """Real landmarks of four clips in three splits, and a clip that failed; not to be written to."""
+    return make_dataset(tmp_path_factory.mktemp("real") / "out", shared_clips)
