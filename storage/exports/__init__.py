@@ -1,0 +1,1 @@
+"""Files that other projects' training code reads, one module a format."""

@@ -1,0 +1,1 @@
+"""Landmarks that other tools extracted, read into a data set of ours."""
