@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import NoReturn
@@ -24,6 +25,7 @@ from extraction.pieces import Pieces
 
 _CHILD = "from extraction.detector_child import main; main()"
 _LOOK_S = 1.0
+_REAP_S = 10.0
 """How often a child at work is looked at for its memory."""
 
 IDLE = "idle"
@@ -163,7 +165,8 @@ class Child:
     def kill(self) -> None:
         """Ends the child at once; it holds nothing that needs a farewell."""
         self.process.kill()
-        self.process.wait()
+        with suppress(subprocess.TimeoutExpired):  # stuck in a driver: it goes when the driver lets it
+            self.process.wait(timeout=_REAP_S)
         self._connection.close()
         self._reader.join(timeout=1)
         if self.process.stdout is not None and not self._reader.is_alive():

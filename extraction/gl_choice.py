@@ -70,7 +70,7 @@ class DelegateChoice:
                 gl_host.remember(verdict, self._job)
             self._finding_out = verdict is None
             if verdict is not None and not verdict.works:
-                self._do_without(verdict.reason)
+                self.do_without(verdict.reason)
             self.is_made = True
             yield
 
@@ -94,7 +94,7 @@ class DelegateChoice:
         if loss.reason in _HOPELESS:
             reason = _in_words(loss)
             gl_host.remember(HostVerdict(works=False, reason=reason), self._job)
-            self._do_without(reason)
+            self.do_without(reason)
         elif loss.reason == Meaning.CONTEXT or not stood or self._gave_way + 1 >= _GAVE_WAY:
             self._gave_way = 0
             self._cpu_until = time.monotonic() + (for_s or float("inf"))
@@ -109,7 +109,15 @@ class DelegateChoice:
             self._gave_way = 0
         self._cpu_for_clip = False
 
-    def _do_without(self, reason: str) -> None:
+    def do_without(self, reason: str) -> None:
+        """Takes the CPU for good.
+
+        Args:
+            reason: Why, in words.
+
+        Raises:
+            JobError: If that was not wanted.
+        """
         if self._wanted == "gpu" and self._gl_fallback == "fail":
             raise JobError(
                 f"{socket.gethostname()}: --delegate gpu with --gl-fallback fail: {reason}; "
@@ -150,7 +158,7 @@ def foreseen(options: DetectorOptions, gl_fallback: str) -> tuple[HostVerdict, s
     if options.delegate != "gpu" or (found := probe()).ok:
         return None
     choice = DelegateChoice(options, gl_fallback, "")
-    choice._do_without(found.error)
+    choice.do_without(found.error)
     return HostVerdict(works=False, reason=found.error), choice.notice
 
 

@@ -263,7 +263,7 @@ class DetectorProcess:
             self._replace(f"back on the {self._choice.delegate}")
         elif policy.max_worker_rss_mb and rss_mb > policy.max_worker_rss_mb * _GROWN:
             self._replace("replaced: memory")
-        elif child.num_threads() > self._threads_at_first + policy.max_new_threads:
+        elif self._threads_at_first and child.num_threads() > self._threads_at_first + policy.max_new_threads:
             self._replace("replaced: threads")
         elif (policy.refresh_clips and child.clips >= policy.refresh_clips) or (
             policy.refresh_minutes and age_min >= policy.refresh_minutes

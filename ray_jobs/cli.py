@@ -233,6 +233,8 @@ def extract(
     )
     if as_json:
         _print_json({**asdict(summary), "exit_code": summary.exit_code})
+    if summary.complaint:
+        raise FailureLimitError(summary.complaint)
     return summary.exit_code
 
 

@@ -110,7 +110,7 @@ def _live(console: Console, store: Store, tally: Tally, stop: threading.Event, n
     )
     with Progress(*columns, console=console, transient=True, refresh_per_second=4) as progress:
         task = progress.add_task("", total=tally.frames, text="starting")
-        while not stop.wait(_LIVE_S):
+        while not stop.wait(_LIVE_S if store.is_local else _REMOTE_S):
             reports = running.reports(store)
             news.tell(reports)
             counts = tally.now(reports)

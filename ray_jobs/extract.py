@@ -4,7 +4,6 @@ import importlib
 import itertools
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Collection, Iterator, Sequence
@@ -16,9 +15,17 @@ import ray
 from extraction.errors import JobError
 from ray_jobs.circuit import release_name
 from ray_jobs.config import JobConfig, usable_cores
-from ray_jobs.lean_ray import messages_logged, without_driver_log, without_helper_actors, without_monitors
+from ray_jobs.head import head_watched
+from ray_jobs.lean_ray import (
+    messages_logged,
+    sigterm_kept,
+    without_driver_log,
+    without_helper_actors,
+    without_monitors,
+)
 from ray_jobs.nodes import alive
-from ray_jobs.stages import Receipt, ShardWorker
+from ray_jobs.receipt import Receipt
+from ray_jobs.stages import ShardWorker
 from storage.dataset import Dataset
 from storage.running import reports
 
@@ -121,7 +128,7 @@ def _ray(config: JobConfig) -> Iterator[float]:
     with ExitStack() as stack:
         stack.enter_context(messages_logged())
         stack.callback(ray.shutdown)
-        with without_driver_log():
+        with without_driver_log(), sigterm_kept():
             if config.address:
                 _connect(config.address)
             else:
@@ -131,9 +138,8 @@ def _ray(config: JobConfig) -> Iterator[float]:
         _be_quiet()
         if not config.address and not config.dashboard:
             stack.enter_context(without_helper_actors(ray.cluster_resources()))  # type: ignore[no-untyped-call]
-        if threading.current_thread() is threading.main_thread():
-            # ray.init installs a handler of its own; a stopped job is to end like one stopped with Ctrl-C.
-            signal.signal(signal.SIGTERM, _interrupt)
+        if config.address:
+            stack.enter_context(head_watched(ray.get_runtime_context().gcs_address))
         yield float(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
 
 
@@ -176,10 +182,6 @@ def _be_quiet() -> None:
     # Errors too: what a worker says reaches the driver as an exception, without Ray's trace around it.
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import functools
 import importlib
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -28,6 +30,23 @@ def without_monitors() -> Iterator[None]:
             lean = functools.partial(full, no_monitor=True, include_log_monitor=False)
             stack.enter_context(patch("ray._private.parameter.RayParams", lean))
         yield
+
+
+@contextmanager
+def sigterm_kept() -> Iterator[None]:
+    """While ray.init runs in the body, SIGTERM keeps its handler, and has it afterwards.
+
+    Ray's own end the process with exit code 1 and not a word; here that code says that a job is finished.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    with ExitStack() as stack:
+        with suppress(ImportError, AttributeError):
+            utils = importlib.import_module("ray._private.utils")
+            stack.enter_context(patch.object(utils, "set_sigterm_handler", lambda _handler: None))
+        yield
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        # Native code has one of its own, of which Python does not know.
+        signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager

@@ -1,6 +1,9 @@
 """``landmarks extract`` from its options to its last line."""
 
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from rich.console import Console
@@ -8,12 +11,12 @@ from rich.markup import escape
 
 from extraction import gl_host
 from extraction.detectors import resolve_engine
-from extraction.errors import FailureLimitError
 from extraction.gl import Meaning
 from extraction.gl_choice import foreseen
 from ray_jobs.config import JobConfig
 from ray_jobs.display import discovery_shown, duration, shown
-from ray_jobs.job import Inputs, Prepared, Summary, check, discover, job, sum_up
+from ray_jobs.job import Inputs, Prepared, check, discover, job
+from ray_jobs.summary import Summary, sum_up
 from ray_jobs.tally import Tally
 from ray_jobs.worker_log import LogTail
 from storage.dataset import LOGS, Dataset
@@ -25,6 +28,20 @@ _LIGHT = (Meaning.NOISE, Meaning.UNKNOWN)
 """Lines of the native log that are not worth a word at the end of a job."""
 
 
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """In the body, SIGTERM stops a job as Ctrl-C does: what is whole stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@_stopped_by_sigterm()
 def run(config: JobConfig, inputs: Inputs, overwrite: bool, began: float, console: Console) -> Summary:
     """Runs a job and tells a person about it.
 
@@ -37,7 +54,6 @@ def run(config: JobConfig, inputs: Inputs, overwrite: bool, began: float, consol
 
     Raises:
         JobError: If the job cannot be done.
-        FailureLimitError: If too many clips failed; what is whole stays.
         KeyboardInterrupt: If it was stopped; what is whole stays.
     """
     config = replace(config, detector=resolve_engine(config.detector))
@@ -55,9 +71,8 @@ def run(config: JobConfig, inputs: Inputs, overwrite: bool, began: float, consol
         tally = _tally(config, prepared, again)
         if prepared.revision.to_do:
             _make(config, dataset, prepared, console, tally, told)
-        summary = sum_up(dataset, prepared, tally.receipts, began, tally.bad_nodes)
+        summary = sum_up(dataset, prepared, tally, began)
     _tell_summary(console, summary)
-    tally.expect_few_failures()
     return summary
 
 
@@ -73,6 +88,11 @@ def _make(
 
     shards = prepared.revision.to_do
     follow = LogTail(dataset.store) if config.native_log == "show" and dataset.store.is_local else None
+    if config.native_log == "show" and follow is None:
+        console.print(
+            "[yellow]warning:[/yellow] --native-log show follows local data sets only: the logs will stand "
+            f"in {escape(dataset.store.location)}/{LOGS} after each shard"
+        )
     try:
         with shown(console, dataset.store, tally, follow, told):
             for receipt in make_shards(config, prepared.job_id, shards):
@@ -80,7 +100,7 @@ def _make(
             tally.finish()
     except KeyboardInterrupt:
         if tally.complaint:
-            raise FailureLimitError(tally.complaint) from None
+            return
         whole = len(dataset.done().keys() & set(shards))
         console.print(
             f"stopped: {whole} of {len(shards)} shards of this run are whole in "

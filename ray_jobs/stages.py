@@ -1,14 +1,12 @@
 """The callable that Ray Data maps: it owns one supervised detector and writes whole shards."""
 
-import json
 import os
 import socket
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
@@ -19,6 +17,7 @@ from extraction.supervisor import DetectorProcess, Extraction
 from ray_jobs.circuit import BadNodeError, Circuit, release_name
 from ray_jobs.config import JobConfig
 from ray_jobs.nodes import has_other_nodes, node_id
+from ray_jobs.receipt import Receipt
 from ray_jobs.worker_log import WorkerLog
 from storage.dataset import Dataset
 from storage.files import Store
@@ -31,56 +30,6 @@ _EXAMPLE_CHARACTERS = 1000
 _PARKED_S = 2.0
 _MAX_STARTS = 10
 """Starts of one shard in one job. Ray starts a dead worker again for ever, and Ray Data its task."""
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of one shard.
-
-    Attributes:
-        shard: Its number.
-        clips: Clips that it holds.
-        failed: Clips that failed.
-        frames: Frame positions of its clips.
-        unreadable_frames: Of these, frames that could not be read.
-        seconds: Wall time it took.
-        worker: Who made it.
-        first_frame_at: Unix time at which that worker had its first frame.
-        finished_at: Unix time at which the shard stood.
-        stop: Why the job has to stop; "" otherwise. Ray keeps of an exception only its text, in a trace.
-        events: What happened to the detector beside clips, counted; "lost: " and a reason for each loss.
-        log_lines: Lines that native code wrote, by meaning.
-        notice: What a person should know of this worker; "" otherwise.
-        reasons: Failed clips by reason.
-        examples: Reason to what one of these clips said.
-        bad_node: Ray's id of the node that gave the shard back unmade; "" otherwise.
-    """
-
-    shard: int
-    clips: int
-    failed: int
-    frames: int
-    unreadable_frames: int
-    seconds: float
-    worker: str
-    first_frame_at: float
-    finished_at: float
-    stop: str = ""
-    events: Mapping[str, int] = field(default_factory=dict)
-    log_lines: Mapping[str, int] = field(default_factory=dict)
-    notice: str = ""
-    reasons: Mapping[str, int] = field(default_factory=dict)
-    examples: Mapping[str, str] = field(default_factory=dict)
-    bad_node: str = ""
-
-    def to_json(self) -> str:
-        """As it travels through Ray Data, whose columns know no mappings."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "Receipt":
-        """Inverse of :meth:`to_json`."""
-        return cls(**json.loads(text))
 
 
 class ShardWorker:
@@ -231,6 +180,7 @@ class ShardWorker:
         except ClipError as error:
             if error.stage == "detect":
                 self._circuit.clip_lost(error, self._detector.extract)
+            self._log.keep()  # its last lines, wherever the job is stopped
             progress.failed(error)
             progress.notice = self._detector.notice
             return Failure(

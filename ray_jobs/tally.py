@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from extraction.errors import FailureLimitError
 from ray_jobs.config import FailureLimit
-from ray_jobs.stages import Receipt
+from ray_jobs.receipt import Receipt
 from storage.running import WorkerStatus
 
 
@@ -113,15 +112,12 @@ class Tally:
         with self._lock:
             self._over = True
 
-    def expect_few_failures(self) -> None:
-        """Judges a run that has come to its end.
-
-        Raises:
-            FailureLimitError: If the limit is passed.
-        """
+    def judged(self) -> str:
+        """Why a run that has come to its end failed by too many clips, or was stopped; "" otherwise."""
         counts = self.now([])
-        if self.limit.is_passed(counts.failed, counts.clips + counts.failed):
-            raise FailureLimitError(self._complaint(counts))
+        if not self.complaint and self.limit.is_passed(counts.failed, counts.clips + counts.failed):
+            return self._complaint(counts)
+        return self.complaint
 
     def _complaint(self, counts: Counts) -> str:
         text = f"{counts.failed:,} of {counts.clips + counts.failed:,} clips failed"

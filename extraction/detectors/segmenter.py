@@ -65,7 +65,7 @@ def resolve(options: DetectorOptions, mediapipe_version: str | None) -> Detector
     _expect_masks(path)
     sha256 = models.digest(path)
     tasks_api.check_digest(options, str(path), sha256)
-    return replace(options, model=str(path), model_sha256=sha256)
+    return replace(options, static=False, model=str(path), model_sha256=sha256)
 
 
 def create(options: DetectorOptions) -> "SegmenterDetector":

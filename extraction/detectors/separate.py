@@ -98,7 +98,7 @@ def _cached_files(model_complexity: int) -> dict[str, Path]:
     files = {kind: models.find_model(name) for kind, name in names.items()}
     if missing := [names[kind] for kind, file in files.items() if file is None]:
         raise JobError(
-            f"engine '{_ENGINE}' needs the models {', '.join(names.values())}, {', '.join(missing)} missing: "
+            f"engine '{_ENGINE}' needs {len(names)} models, {len(missing)} of them missing: "
             f"{'; '.join(map(models.how_to_get, missing))}; or give a folder of others with --model"
         )
     return {kind: file for kind, file in files.items() if file is not None}
