@@ -127,7 +127,7 @@ def _ray(config: JobConfig) -> Iterator[float]:
     loading.start()
     with ExitStack() as stack:
         stack.enter_context(messages_logged())
-        stack.callback(ray.shutdown)
+        stack.callback(_shutdown)
         with without_driver_log(), sigterm_kept():
             if config.address:
                 _connect(config.address)
@@ -141,6 +141,11 @@ def _ray(config: JobConfig) -> Iterator[float]:
         if config.address:
             stack.enter_context(head_watched(ray.get_runtime_context().gcs_address))
         yield float(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+
+
+def _shutdown() -> None:
+    with sigterm_kept():
+        ray.shutdown()
 
 
 def _connect(address: str) -> None:

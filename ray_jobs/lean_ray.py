@@ -34,7 +34,7 @@ def without_monitors() -> Iterator[None]:
 
 @contextmanager
 def sigterm_kept() -> Iterator[None]:
-    """While ray.init runs in the body, SIGTERM keeps its handler, and has it afterwards.
+    """While ray.init or ray.shutdown runs in the body, SIGTERM keeps its handler, and has it afterwards.
 
     Ray's own end the process with exit code 1 and not a word; here that code says that a job is finished.
     """
@@ -45,7 +45,7 @@ def sigterm_kept() -> Iterator[None]:
             stack.enter_context(patch.object(utils, "set_sigterm_handler", lambda _handler: None))
         yield
     if callable(handler) and threading.current_thread() is threading.main_thread():
-        # Native code has one of its own, of which Python does not know.
+        # Native code puts its own there, or the default, and Python does not know.
         signal.signal(signal.SIGTERM, handler)
 
 

@@ -97,7 +97,8 @@ def _make(
         with shown(console, dataset.store, tally, follow, told):
             for receipt in make_shards(config, prepared.job_id, shards):
                 tally.add(receipt)
-            tally.finish()
+                if len(tally.receipts) == len(shards):
+                    tally.finish()  # before Ray is shut down, which takes its time
     except KeyboardInterrupt:
         if tally.complaint:
             return
