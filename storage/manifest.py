@@ -21,10 +21,16 @@ def read_parquet_manifest(path: str) -> Iterator[tuple[int, Mapping[str, object]
         JobError: If the file cannot be read as Parquet.
     """
     number = 0
+    for batch in _batches(path):
+        for row in batch:
+            number += 1
+            yield number, row
+
+
+def _batches(path: str) -> Iterator[list[dict[str, object]]]:
     try:
         for batch in pq.ParquetFile(path).iter_batches():
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
-    except (OSError, pa.ArrowException) as error:
+            yield batch.to_pylist()
+    except (OSError, pa.ArrowException, ValueError, TypeError, ArithmeticError, MemoryError) as error:
+        # ValueError: text that is not UTF-8, a time that Python cannot express.
         raise JobError(f"{path}: expected a Parquet manifest with clip_id and uri: {error}") from error
