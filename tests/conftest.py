@@ -1,4 +1,7 @@
+import logging
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,3 +53,30 @@ def phoenix_expected(shared_clips: Path) -> Path:
 def real_dataset(tmp_path_factory: pytest.TempPathFactory, shared_clips: Path) -> Dataset:
     """Real landmarks of four clips in three splits, and a clip that failed; not to be written to."""
     return make_dataset(tmp_path_factory.mktemp("real") / "out", shared_clips)
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[tuple[str, int]]:
+    """Host and port of an S3 server with a bucket of the name ``bucket``, and the credentials for it."""
+    server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
+    import boto3
+
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        backend = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        backend.start()
+        host, port = backend.get_host_and_port()
+        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
+        client.create_bucket(Bucket="bucket")
+        yield host, port
+        backend.stop()
+
+
+@pytest.fixture
+def s3_uri(moto: tuple[str, int]) -> str:
+    """A folder on an S3 server that nothing else uses."""
+    host, port = moto
+    return f"s3://bucket/{uuid.uuid4().hex}?endpoint_override={host}:{port}&scheme=http&region=us-east-1"

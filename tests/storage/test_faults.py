@@ -66,25 +66,6 @@ def fault(status: int, code: str, **more) -> Fault:
     return Fault("error", status=status, code=code, **more) if status else Fault(code, **more)
 
 
-@pytest.fixture(scope="module")
-def moto() -> Iterator[tuple[str, int]]:
-    server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
-    import boto3
-
-    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "testing")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        backend = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        backend.start()
-        host, port = backend.get_host_and_port()
-        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
-        client.create_bucket(Bucket="bucket")
-        yield host, port
-        backend.stop()
-
-
 @pytest.fixture
 def flaky(moto) -> Iterator[FlakyS3]:
     with FlakyS3(moto) as proxy:

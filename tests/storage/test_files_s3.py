@@ -10,29 +10,10 @@ from storage.plan import Plan
 from storage.running import JobMark, WorkerStatus, report, reports, running_job
 from storage.shards import Failure, write_shard
 
-server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
-
-
-@pytest.fixture(scope="module")
-def endpoint():
-    import boto3
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "testing")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        s3 = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        s3.start()
-        host, port = s3.get_host_and_port()
-        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
-        client.create_bucket(Bucket="bucket")
-        yield f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
-        s3.stop()
-
 
 @pytest.fixture
-def uri(endpoint, request):
-    return f"s3://bucket/{request.node.name}?{endpoint}"
+def uri(s3_uri: str) -> str:
+    return s3_uri
 
 
 def test_files_come_and_go(uri):
@@ -61,9 +42,9 @@ def test_an_exception_leaves_nothing(uri):
     assert not store.exists("a")
 
 
-def test_a_bucket_that_is_not_there_is_a_job_error(endpoint):
+def test_a_bucket_that_is_not_there_is_a_job_error(s3_uri):
     with pytest.raises(JobError, match=r"^s3://nothing/x/a: cannot be written: .*NO_SUCH_BUCKET"):
-        Store(f"s3://nothing/x?{endpoint}").write("a", b"")
+        Store(f"s3://nothing/x?{s3_uri.partition('?')[2]}").write("a", b"")
 
 
 def test_a_data_set_lives_there(uri):
