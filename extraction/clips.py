@@ -7,6 +7,11 @@ from urllib.parse import quote, unquote_to_bytes
 
 ClipKind = Literal["frames", "video"]
 
+ANNOTATIONS = ("signer", "gloss", "text", "label")
+"""What people said of a clip: fields that may change without extracting it again."""
+RANGE = ("start_frame", "end_frame", "start_ms", "end_ms")
+"""Which part of its input a clip is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Clip:
@@ -25,6 +30,12 @@ class Clip:
         text: Translation, where the manifest says so.
         fps: Frames per second where the manifest says so; otherwise None, and a video's own rate
             or the job's default holds.
+        label: Class of an isolated sign, as the data set names or numbers it.
+        start_frame: Position in the input of the clip's first frame, where the clip is a part of it.
+        end_frame: Position in the input behind the clip's last frame; None for the input's end.
+        start_ms: Instead of a position: the clip's first frame is the first at this time or later, in
+            milliseconds from the input's first frame.
+        end_ms: And its frames are before this time; None for the input's end.
 
     Raises:
         ValueError: If an identifier is empty or not valid Unicode, or a number is out of range.
@@ -40,6 +51,11 @@ class Clip:
     gloss: str | None = None
     text: str | None = None
     fps: float | None = None
+    label: str | None = None
+    start_frame: int | None = None
+    end_frame: int | None = None
+    start_ms: float | None = None
+    end_ms: float | None = None
 
     def __post_init__(self) -> None:
         if not self.clip_id or not self.uri:
@@ -50,11 +66,53 @@ class Clip:
             raise ValueError(f"clip {self.clip_id!r}: num_frames must be 0 or more, found {self.num_frames}")
         if self.fps is not None and not 0 < self.fps < float("inf"):
             raise ValueError(f"clip {self.clip_id!r}: fps must be above 0 and finite, found {self.fps}")
+        self._check_range()
         for text in (self.clip_id, self.uri):
             try:
                 text.encode("utf-8")
             except UnicodeEncodeError:
                 raise ValueError(f"{text!r} is not valid Unicode: use printable() or to_uri()") from None
+
+    def _check_range(self) -> None:
+        frames, times = (self.start_frame, self.end_frame), (self.start_ms, self.end_ms)
+        if frames != (None, None) and times != (None, None):
+            raise ValueError(f"clip {self.clip_id!r}: a range is in frames or in milliseconds, found both")
+        for start, end in (frames, times):
+            first = start or 0
+            if not 0 <= first < float("inf") or (end is not None and not first < end < float("inf")):
+                raise ValueError(
+                    f"clip {self.clip_id!r}: a range must begin at 0 or later and end behind its beginning, "
+                    f"found {start} to {end}"
+                )
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the clip is a range of its input, not all of it."""
+        return self.span != (None, None, None, None)
+
+    @property
+    def span(self) -> tuple[int | None, int | None, float | None, float | None]:
+        """The range: ``start_frame``, ``end_frame``, ``start_ms``, ``end_ms``."""
+        return (self.start_frame, self.end_frame, self.start_ms, self.end_ms)
+
+    def holds(self, position: int, time_ms: float) -> bool:
+        """Whether a frame of the input is one of the clip's.
+
+        Args:
+            position: Of the frame in the input, from 0.
+            time_ms: Of the frame, from the input's first frame.
+        """
+        return (
+            position >= (self.start_frame or 0)
+            and time_ms >= (self.start_ms or 0.0)
+            and not self.is_past(position, time_ms)
+        )
+
+    def is_past(self, position: int, time_ms: float) -> bool:
+        """Whether a frame of the input lies behind the clip's last."""
+        return (self.end_frame is not None and position >= self.end_frame) or (
+            self.end_ms is not None and time_ms >= self.end_ms
+        )
 
     @property
     def path(self) -> str:

@@ -28,9 +28,10 @@ COLOURS_RGB: Mapping[str, Colour] = MappingProxyType(
 OUTLINE_RGB: Colour = (16, 16, 16)
 """Around body and hands, so that they show on any background; it would fill the eyes of a small face."""
 
-# mediapipe/python/solutions/drawing_utils.py, _VISIBILITY_THRESHOLD: there such points are left out.
-VISIBLE_FROM = 0.5
-FAINT_OPACITY = 0.3
+# mediapipe/python/solutions/drawing_utils.py leaves points below a visibility of 0.5 out altogether. Here
+# opacity says how sure the model is: full from this visibility on, below it in steps of a quarter of that.
+OPAQUE_FROM = 0.8
+OPACITY_STEPS = 4
 
 # A line is this wide on a picture whose shorter side is 480 px, and in proportion on all others.
 LINE_WIDTH_PX = {"face": 1.0, "pose": 2.0, "left_hand": 1.5, "right_hand": 1.5}
@@ -75,8 +76,8 @@ def draw(
     """Draws body, hands and face outlines on a frame, above the classes of a mask.
 
     Left out are points that are NaN, ``pose_world``, which is no place in the picture, and parts of
-    other names; a line to a point outside ends at the border. The pose's points of low visibility are
-    drawn faintly, and its points of the face or a hand only where that part itself was not found.
+    other names; a line to a point outside ends at the border. The less visible a point of the pose, the
+    fainter it is drawn; its points of the face or a hand only where that part itself was not found.
 
     Args:
         frame: uint8 (H, W, 3), RGB; not changed.
@@ -103,7 +104,7 @@ def draw(
             pixels = _to_pixels(landmarks.parts[name], picture)
             if name == "pose":
                 pixels[_covered_rows(landmarks)] = np.nan
-            picture = _with_part(picture, part, pixels, _visible(part, landmarks.pose_visibility))
+            picture = _with_part(picture, part, pixels, _steps(part, landmarks.pose_visibility))
     if caption:
         _write_caption(picture, caption)
     return picture
@@ -200,11 +201,13 @@ def _covered_rows(landmarks: FrameLandmarks) -> list[int]:
     return [row for name in found for row in POSE_ROWS_SHOWN_BETTER_BY.get(name, ())]
 
 
-def _visible(part: Part, pose_visibility: Floats | None) -> NDArray[np.bool_]:
-    """Which of N points are drawn in full, bool (N,)."""
+def _steps(part: Part, pose_visibility: Floats | None) -> NDArray[np.int64]:
+    """Opacity of N points, int64 (N,) of 1 to :data:`OPACITY_STEPS`."""
     if part.name != "pose" or pose_visibility is None:
-        return np.ones(part.num_points, np.bool_)
-    return pose_visibility >= VISIBLE_FROM
+        return np.full(part.num_points, OPACITY_STEPS)
+    # What was not measured is drawn in full: a point of it is NaN as well, or there is nothing to doubt it.
+    share = np.nan_to_num(pose_visibility.astype(np.float64), nan=1.0) / OPAQUE_FROM
+    return np.asarray(np.clip(np.ceil(share * OPACITY_STEPS), 1, OPACITY_STEPS), np.int64)
 
 
 def _to_pixels(points: Floats, picture: Image) -> NDArray[np.float64]:
@@ -219,29 +222,32 @@ def _to_pixels(points: Floats, picture: Image) -> NDArray[np.float64]:
     return pixels
 
 
-def _with_part(picture: Image, part: Part, pixels: NDArray[np.float64], visible: NDArray[np.bool_]) -> Image:
-    """The picture with one part on it: first all of it faintly where needed, then what is visible."""
-    known = ~np.isnan(pixels[:, 0])
-    if (known & ~visible).any():
-        layer = picture.copy()
-        _paint(layer, part, pixels, known)
-        blended = cv2.addWeighted(layer, FAINT_OPACITY, picture, 1 - FAINT_OPACITY, 0)
-        picture = np.asarray(blended, np.uint8)
-    _paint(picture, part, pixels, known & visible)
+def _with_part(picture: Image, part: Part, pixels: NDArray[np.float64], steps: NDArray[np.int64]) -> Image:
+    """The picture with one part on it, the faintest below; an edge is as faint as the fainter of its ends."""
+    steps = np.where(np.isnan(pixels[:, 0]), 0, steps)
+    edge_steps = [min(steps[start], steps[end]) for start, end in part.edges]
+    for step in np.unique(steps[steps > 0]):
+        edges = [edge for edge, own in zip(part.edges, edge_steps, strict=True) if own == step]
+        layer = picture if step == OPACITY_STEPS else picture.copy()
+        _paint(layer, part.name, pixels, edges, steps == step)
+        if layer is not picture:
+            opacity = float(step) / OPACITY_STEPS
+            picture = np.asarray(cv2.addWeighted(layer, opacity, picture, 1 - opacity, 0), np.uint8)
     return picture
 
 
-def _paint(picture: Image, part: Part, pixels: NDArray[np.float64], shown: NDArray[np.bool_]) -> None:
-    """Draws the shown points and the edges between them, the outline below both."""
+def _paint(
+    picture: Image, name: str, pixels: NDArray[np.float64], edges: list[Edge], shown: NDArray[np.bool_]
+) -> None:
+    """Draws edges and the shown points, the outline below both."""
     scale = min(picture.shape[:2]) / WIDTHS_ARE_FOR_SIDE_PX
-    width = max(1, round(LINE_WIDTH_PX[part.name] * scale))
-    radius = DOT_RADIUS_PX[part.name] * scale
+    width = max(1, round(LINE_WIDTH_PX[name] * scale))
+    radius = DOT_RADIUS_PX[name] * scale
     rim = max(1, round(scale))
-    edges = [edge for edge in part.edges if shown[edge[0]] and shown[edge[1]]]
     dots = pixels[shown] if radius else pixels[:0]
     if radius:
         _paint_shapes(picture, pixels, edges, width + 2 * rim, dots, radius + rim, OUTLINE_RGB)
-    _paint_shapes(picture, pixels, edges, width, dots, radius, COLOURS_RGB[part.name])
+    _paint_shapes(picture, pixels, edges, width, dots, radius, COLOURS_RGB[name])
 
 
 def _paint_shapes(

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from extraction.clips import Clip, printable
 from extraction.errors import ClipError, JobError
-from extraction.sources.frame_folder import read_frame_folder
-from extraction.sources.video_file import claimed_num_frames, fingerprint_video
+from extraction.sources.frame_folder import fingerprint_of_part, read_frame_folder
+from extraction.sources.video_file import claimed_num_frames, fingerprint_video, num_frames_of_part
 
 # OpenCV and FFmpeg are loaded when a clip is opened: who only plans a job does not wait for them.
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Frame:
     Attributes:
         index: Position in the clip, from 0.
         name: File name as valid Unicode, or the position for a video.
-        timestamp_ms: Milliseconds from the first frame position, which is at 0 whatever start
+        timestamp_ms: Milliseconds from the clip's first frame position, which is at 0 whatever start
             time its container has.
         image: uint8 (H, W, 3), RGB, C-contiguous; None where unreadable.
         error: Why it is unreadable; None otherwise.
@@ -72,7 +72,8 @@ class FrameStream:
             container; the job's default where they are silent. A video's timestamps are its own.
         fingerprint: Digest of the input's names, sizes and modification times as they are now.
         num_frames: Exact for a folder; for a video what its container claims, 0 where it is silent.
-        frames: Every frame position in order; each image is decoded when it is asked for, and
+        frames: Every frame position of the clip in order, of a clip that is a part of its input counted
+            from that part's beginning; each image is decoded when it is asked for, and
             none is kept. It raises nothing: what cannot be read is a frame with an error.
     """
 
@@ -107,9 +108,9 @@ def current_fingerprint(clip: Clip) -> str:
         As :attr:`FrameStream.fingerprint` now; "" where the input has gone.
     """
     if clip.kind == "video":
-        return fingerprint_video(clip.path)
+        return fingerprint_of_part(fingerprint_video(clip.path), clip)
     try:
-        return read_frame_folder(clip.path).fingerprint
+        return fingerprint_of_part(read_frame_folder(clip.path).fingerprint, clip)
     except OSError:
         return ""
 
@@ -127,12 +128,29 @@ def _open_folder(clip: Clip, options: FrameOptions) -> FrameStream:
     if not folder.names:
         raise ClipError("open", "no-frames", f"{clip.uri}: holds no file with an image's name")
     fps = clip.fps or options.default_fps
+    names = tuple(
+        name for index, name in enumerate(folder.names) if clip.holds(index, _folder_time_ms(index, fps))
+    )
+    if not names:
+        raise ClipError("open", "no-frames", _nothing_in_range(clip, f"{len(folder.names)} frames"))
     return FrameStream(
         fps=fps,
-        fingerprint=folder.fingerprint,
-        num_frames=len(folder.names),
-        frames=_folder_frames(path, folder.names, fps, options.max_pixels),
+        fingerprint=fingerprint_of_part(folder.fingerprint, clip),
+        num_frames=len(names),
+        frames=_folder_frames(path, names, fps, options.max_pixels),
     )
+
+
+def _nothing_in_range(clip: Clip, found: str) -> str:
+    unit, start, end = "frames", clip.start_frame, clip.end_frame
+    if (start, end) == (None, None):
+        unit, start, end = "ms", clip.start_ms, clip.end_ms  # type: ignore[assignment]
+    upto = "its end" if end is None else end
+    return f"{clip.uri}: expected the {unit} {start or 0} to {upto} of it, found {found}"
+
+
+def _folder_time_ms(index: int, fps: float) -> float:
+    return index * 1000 / fps
 
 
 def _folder_frames(path: str, names: tuple[str, ...], fps: float, max_pixels: int) -> Iterator[Frame]:
@@ -144,7 +162,7 @@ def _folder_frames(path: str, names: tuple[str, ...], fps: float, max_pixels: in
             image = read_image(os.path.join(path, name), max_pixels)
         except UnreadableFrame as error:
             reason = str(error)
-        yield Frame(index, printable(name), index * 1000 / fps, image, reason)
+        yield Frame(index, printable(name), _folder_time_ms(index, fps), image, reason)
 
 
 def _open_video(clip: Clip, options: FrameOptions) -> FrameStream:
@@ -153,11 +171,15 @@ def _open_video(clip: Clip, options: FrameOptions) -> FrameStream:
     video = open_video(clip, options.max_pixels)
     first = next(video.pictures, None)
     if first is None:
-        raise ClipError("open", "no-frames", f"{clip.uri}: its video stream holds no picture")
+        text = f"{clip.uri}: its video stream holds no picture"
+        raise ClipError(
+            "open", "no-frames", _nothing_in_range(clip, "no picture there") if clip.is_part else text
+        )
+    fps = video.fps or clip.fps or options.default_fps
     return FrameStream(
-        fps=video.fps or clip.fps or options.default_fps,
-        fingerprint=fingerprint_video(clip.path),
-        num_frames=claimed_num_frames(clip.path),
+        fps=fps,
+        fingerprint=fingerprint_of_part(fingerprint_video(clip.path), clip),
+        num_frames=num_frames_of_part(claimed_num_frames(clip.path), fps, clip),
         frames=_video_frames(chain([first], video.pictures)),
     )
 

@@ -1,11 +1,13 @@
 """A video file to RGB frames, one for each picture that its container promises."""
 
+import math
 import os
 import stat
-from bisect import insort
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, takewhile
 
 import av
 import numpy as np
@@ -16,6 +18,7 @@ from av.video.stream import VideoStream
 from extraction.clips import Clip
 from extraction.errors import ClipError
 from extraction.images import RgbImage
+from extraction.owed_pictures import OwedPictures
 
 Picture = tuple[float, RgbImage | None, str | None]
 """Milliseconds from the first picture; the image, or None and why it is missing."""
@@ -27,7 +30,9 @@ _OPTIONS = {
 }
 # PyAV's errors are OSErrors or ValueErrors, by their FFmpeg code.
 _AV_ERRORS = (av.FFmpegError, OSError, ValueError)
-_NO_PICTURE = "video damaged: its packet gave no picture"
+_SOUGHT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+"""Containers whose packets all say when their picture is shown."""
+_SEEKS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,22 @@ def open_video(clip: Clip, max_pixels: int) -> Video:
     """
     path = os.path.abspath(clip.path)
     _check_file(clip, path)
+    container, stream = _open(clip, path, max_pixels)
+    rate, unit_ms = stream.average_rate or stream.guessed_rate, _unit_ms(stream)
+    file_size = os.path.getsize(path)
+    if clip.is_part:
+        container.close()
+        timed = _timed_pictures_of_part(clip, lambda: _open(clip, path, max_pixels), file_size, max_pixels)
+    else:
+        timed = _all_timed_pictures(container, stream, file_size, max_pixels)
+    return Video(fps=float(rate) if rate and rate > 0 else None, pictures=_pictures(timed, unit_ms))
+
+
+_Opened = tuple[InputContainer, VideoStream]
+_TimedPicture = tuple[int, RgbImage | None, str | None]
+
+
+def _open(clip: Clip, path: str, max_pixels: int) -> _Opened:
     try:
         container = av.open(path, options=_OPTIONS)
     except _AV_ERRORS as error:
@@ -75,11 +96,11 @@ def open_video(clip: Clip, max_pixels: int) -> Video:
     stream.codec_context.thread_count = 1
     # A stream can grow on its way. Twice, because FFmpeg counts its padding.
     stream.codec_context.options = {"max_pixels": str(2 * max_pixels)}
-    rate = stream.average_rate or stream.guessed_rate
-    return Video(
-        fps=float(rate) if rate and rate > 0 else None,
-        pictures=_pictures(container, stream, os.path.getsize(path), max_pixels),
-    )
+    return container, stream
+
+
+def _unit_ms(stream: VideoStream) -> Fraction:
+    return (stream.time_base or Fraction(1, 1000)) * 1000
 
 
 def _check_file(clip: Clip, path: str) -> None:
@@ -106,27 +127,147 @@ def _is_cover(stream: VideoStream) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def _pictures(
-    container: InputContainer, stream: VideoStream, file_size: int, max_pixels: int
-) -> Iterator[Picture]:
+def _pictures(timed: Iterator[_TimedPicture], unit_ms: Fraction) -> Iterator[Picture]:
     """Turns times of the container into milliseconds from the first picture."""
     start: int | None = None
-    unit_ms = (stream.time_base or Fraction(1, 1000)) * 1000
+    for time, image, error in timed:
+        start = time if start is None else start
+        yield float((time - start) * unit_ms), image, error
+
+
+def _all_timed_pictures(
+    container: InputContainer, stream: VideoStream, file_size: int, max_pixels: int
+) -> Iterator[_TimedPicture]:
     with container:
-        for time, image, error in _timed_pictures(container, stream, file_size, max_pixels):
-            start = time if start is None else start
-            yield float((time - start) * unit_ms), image, error
+        yield from _timed_pictures(container, stream, file_size, max_pixels)
+
+
+def _timed_pictures_of_part(
+    clip: Clip, open_again: Callable[[], _Opened], file_size: int, max_pixels: int
+) -> Iterator[_TimedPicture]:
+    """The pictures of a range: sought where that is sure to give what reading from the beginning gives."""
+    container, stream = open_again()
+    with container:
+        window = _window(clip, container, stream, file_size, max_pixels)
+        pictures = window and _sought(window, container, stream, max_pixels)
+        if pictures is not None:
+            yield from pictures
+            return
+    container, stream = open_again()
+    with container:
+        origin: int | None = None
+        pictures = _timed_pictures(container, stream, file_size, max_pixels)
+        for position, (time, image, error) in enumerate(pictures):
+            origin = time if origin is None else origin
+            time_ms = float((time - origin) * _unit_ms(stream))
+            if clip.is_past(position, time_ms):
+                return
+            if clip.holds(position, time_ms):
+                yield time, image, error
+
+
+_Window = tuple[int, float]
+"""Time of a range's first picture, or earlier but behind the picture before; time at which it has ended."""
+
+
+def _window(
+    clip: Clip, container: InputContainer, stream: VideoStream, file_size: int, max_pixels: int
+) -> _Window | None:
+    """A clip's range in the container's times; None where only reading from the beginning can tell."""
+    if container.format.name not in _SOUGHT or _is_cut_off(stream, file_size):
+        return None
+    if clip.start_ms is None and clip.end_ms is None:
+        times = _packet_times(container, stream)
+        first, end = clip.start_frame or 0, clip.end_frame
+        if times is None or len(set(times)) < len(times) or max(first + 1, end or 0) > len(times):
+            return None
+        return times[first], math.inf if end in (None, len(times)) else times[end]
+    opening = next(_timed_pictures(container, stream, file_size, max_pixels), None)
+    if opening is None:
+        return None
+    start = _first_time(opening[0], _unit_ms(stream), clip.start_ms or 0.0)
+    return start, math.inf if clip.end_ms is None else _first_time(opening[0], _unit_ms(stream), clip.end_ms)
+
+
+def _first_time(origin: int, unit_ms: Fraction, wanted_ms: float) -> int:
+    """The first time of the container that, in milliseconds from the origin, is not below a number."""
+    steps = math.floor(Fraction(wanted_ms) / unit_ms)
+    while float(steps * unit_ms) >= wanted_ms:
+        steps -= 1
+    return origin + steps + 1
+
+
+def _is_cut_off(stream: VideoStream, file_size: int) -> bool:
+    return any(entry.pos + entry.size > file_size for entry in getattr(stream, "index_entries", ()))
+
+
+def _packet_times(container: InputContainer, stream: VideoStream) -> list[int] | None:
+    """Times of all pictures in order, without decoding; None where packets do not say."""
+    hides_packets = _hides_packets(stream)
+    times = []
+    try:
+        for packet in container.demux(stream):
+            if packet.size == 0 and packet.pts is None and packet.dts is None:
+                break
+            if packet.size == 0 or packet.pts is None:
+                return None
+            if not packet.is_discard and not (hides_packets and _is_hidden(packet)):
+                times.append(packet.pts)
+    except _AV_ERRORS:
+        return None
+    return sorted(times)
+
+
+def _sought(
+    window: _Window, container: InputContainer, stream: VideoStream, max_pixels: int
+) -> Iterator[_TimedPicture] | None:
+    """The pictures of a range, decoded from the key picture before it; None where that goes wrong."""
+    start, end = window
+    key_time = _seek(container, stream, start)
+    if key_time is None:
+        return None
+    pictures = _timed_pictures(container, stream, sys.maxsize, max_pixels, convert_from=start)
+    for time, image, error in pictures:
+        # Pictures before the key picture need what lies before it; none behind it may.
+        if error and time >= key_time:
+            return None
+        if time >= start:
+            return takewhile(lambda picture: picture[0] < end, chain([(time, image, error)], pictures))
+    return iter(())
+
+
+def _seek(container: InputContainer, stream: VideoStream, time: int) -> int | None:
+    """Goes to a key picture at a time or before it, and returns its time; None where there is none."""
+    target = time
+    for _ in range(_SEEKS):
+        try:
+            container.seek(target, stream=stream)
+            packet = next(container.demux(stream))
+            if packet.pts is not None and packet.pts <= time and packet.is_keyframe:
+                container.seek(target, stream=stream)
+                return packet.pts
+        except (*_AV_ERRORS, StopIteration):
+            return None
+        # Found by its time of decoding, it may be shown only later.
+        target -= max(int(1000 / _unit_ms(stream)), 1)
+    return None
 
 
 def _timed_pictures(
-    container: InputContainer, stream: VideoStream, file_size: int, max_pixels: int
-) -> Iterator[tuple[int, RgbImage | None, str | None]]:
-    """Gives each packet its picture, or its reason, in the order of presentation."""
+    container: InputContainer,
+    stream: VideoStream,
+    file_size: int,
+    max_pixels: int,
+    convert_from: float = -math.inf,
+) -> Iterator[_TimedPicture]:
+    """Gives each packet its picture, or its reason, in the order of presentation.
+
+    Pictures before ``convert_from`` are decoded, because later ones need them, and come as None.
+    """
     # AVI stores no presentation times, and FFmpeg's guesses run backwards where there are B-frames.
-    owed = _OwedPictures(has_times=container.format.name != "avi")
+    owed = OwedPictures(has_times=container.format.name != "avi")
     reformatter = VideoReformatter()
-    # Asked before anything is decoded: of a codec that could not be opened, PyAV 19 asks a null pointer.
-    hides_packets = stream.codec_context.name in ("vp8", "libvpx")
+    hides_packets = _hides_packets(stream)
     for packet, frames, failure in _decode(container, stream, max_pixels):
         if packet is not None and not (hides_packets and _is_hidden(packet)):
             owed.add(packet, failure)
@@ -134,7 +275,8 @@ def _timed_pictures(
             lost, time = owed.settle(frame)
             yield from lost
             if time is not None:
-                yield time, *_to_rgb(frame, reformatter, max_pixels)
+                is_wanted = time >= convert_from
+                yield time, *(_to_rgb(frame, reformatter, max_pixels) if is_wanted else (None, None))
     yield from owed.rest()
     for time in owed.never_read(stream, file_size):
         yield time, None, "video damaged: the file ends before this picture"
@@ -169,74 +311,12 @@ def _decode(
             return
 
 
-@dataclass(slots=True)
-class _OwedPictures:
-    """The times of packets whose picture has not come out of the decoder yet.
+def _hides_packets(stream: VideoStream) -> bool:
+    """Whether packets can be of pictures that are not shown.
 
-    Pictures come in the order of presentation. Where packets have presentation times, a packet
-    that is passed over has lost its picture. Where they have none, the decoding times in rising
-    order are the presentation times, and each picture takes the next one.
+    Ask before anything is decoded: of a codec that could not be opened, PyAV 19 asks a null pointer.
     """
-
-    has_times: bool
-    _times: list[int] = field(default_factory=list)
-    _reasons: dict[int, str] = field(default_factory=dict)
-    _num_packets: int = 0
-    _first: tuple[int, int] | None = None
-    _last: int = 0
-
-    def add(self, packet: "av.Packet[VideoStream]", failure: str | None) -> None:
-        """Notes that a packet was given to the decoder, and what went wrong with it."""
-        self._num_packets += 1
-        decoding = packet.dts if packet.dts is not None else self._num_packets
-        if packet.pts is None:
-            self.has_times = False
-        if packet.is_discard:
-            return
-        time = packet.pts if self.has_times and packet.pts is not None else decoding
-        self._first = self._first or (time, decoding)
-        insort(self._times, time)
-        if failure is not None:
-            self._reasons[time] = failure
-
-    def settle(self, frame: av.VideoFrame) -> tuple[list[tuple[int, None, str]], int | None]:
-        """The pictures lost before a decoded one, and its own time; None if it comes too late.
-
-        After damage a decoder can let out a picture behind later ones: its place is given away.
-        """
-        lost = []
-        if self.has_times and frame.pts is not None:
-            while self._times and self._times[0] < frame.pts:
-                lost.append(self._lose())
-            if not self._times or self._times[0] != frame.pts:
-                return lost, None
-            self._last = self._take()
-            return lost, self._last
-        while self._times and self._times[0] in self._reasons:
-            lost.append(self._lose())
-        self._last = self._take() if self._times else self._last
-        return lost, self._last
-
-    def rest(self) -> Iterator[tuple[int, None, str]]:
-        """The pictures that never came."""
-        while self._times:
-            yield self._lose()
-
-    def never_read(self, stream: VideoStream, file_size: int) -> Iterator[int]:
-        """Times of the packets that an MP4's index promises behind the end of the file."""
-        shift = self._first[0] - self._first[1] if self._first else 0
-        for entry in list(getattr(stream, "index_entries", ()))[self._num_packets :]:
-            if entry.pos + entry.size > file_size and not entry.is_discard:
-                yield max(self._last, entry.timestamp + shift)
-
-    def _take(self) -> int:
-        self._reasons.pop(self._times[0], None)
-        return self._times.pop(0)
-
-    def _lose(self) -> tuple[int, None, str]:
-        self._last = self._times[0]
-        reason = self._reasons.get(self._last, _NO_PICTURE)
-        return self._take(), None, reason
+    return stream.codec_context.name in ("vp8", "libvpx")
 
 
 def _is_hidden(packet: "av.Packet[VideoStream]") -> bool:

@@ -11,6 +11,7 @@ from extraction.detectors import DetectorOptions
 from extraction.errors import JobError
 from extraction.frames import FrameOptions
 from extraction.policy import Policy
+from storage.rows import PRECISIONS
 
 _TRIED_FIRST = 50
 """A share of fewer clips says nothing."""
@@ -57,6 +58,7 @@ class JobConfig:
         frames: How to read frames.
         policy: When a detector counts as lost, and how often to try.
         max_frames_per_row: A longer clip becomes several rows.
+        precision: Of stored coordinates; see :data:`storage.rows.PRECISIONS`.
         retry_failed: Try clips again that failed in an earlier run.
         workers: Actors, each with one detector; None for one a core.
         address: Of a running Ray cluster; None for a local one, started and stopped by the job.
@@ -79,6 +81,7 @@ class JobConfig:
     dashboard: bool = False
     max_failures: FailureLimit = field(default_factory=FailureLimit)
     native_log: str = "file"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         at_least_one = {
@@ -88,6 +91,8 @@ class JobConfig:
         for name, value in at_least_one.items():
             if value < 1:
                 raise JobError(f"{name} must be 1 or more, found {value}")
+        if self.precision not in PRECISIONS:
+            raise JobError(f"--precision must be {' or '.join(PRECISIONS)}, found {self.precision!r}")
         if self.native_log not in ("file", "show"):
             raise JobError(f"--native-log must be 'file' or 'show', found {self.native_log!r}")
 
@@ -102,6 +107,8 @@ class JobConfig:
             "fps": self.frames.default_fps,
             "max_pixels": self.frames.max_pixels,
             "max_frames_per_row": self.max_frames_per_row,
+            # Data sets made before there was a choice go on.
+            **({} if self.precision == "float32" else {"precision": self.precision}),
         }
 
     def options_hash(self) -> str:

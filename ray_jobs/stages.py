@@ -44,6 +44,7 @@ class ShardWorker:
     def __init__(self, config: JobConfig, job_id: str, turn: int = 0) -> None:
         self._turn = turn
         self._options_hash = config.options_hash()
+        self._precision = config.precision
         self._dataset = Dataset(config.out)
         self._mark = JobMark(self._dataset.store, job_id)
         self._host = host_name()
@@ -199,7 +200,7 @@ class ShardWorker:
         progress.frames += extraction.num_frames
         progress.unreadable_frames += extraction.num_unreadable
         provenance = self._provenance(extraction)
-        return (encode(clip, piece, provenance) for piece in extraction.pieces)
+        return (encode(clip, piece, provenance, self._precision) for piece in extraction.pieces)
 
     def _provenance(self, extraction: Extraction) -> Provenance:
         return Provenance(

@@ -6,6 +6,7 @@
     OUT/plan.parquet                          clip -> shard
     OUT/clips/split=train/shard-000123.parquet
     OUT/failures/shard-000123.parquet         where that shard has any
+    OUT/annotations.parquet                   of a data set that is known by name
     OUT/logs/<host>-<process>.log             what native code wrote
     OUT/_running/                             only while a job runs
 """
@@ -27,7 +28,14 @@ from storage.files import Store, is_temporary
 from storage.plan import Plan
 from storage.retry import Patience
 from storage.running import FOLDER
-from storage.schema import FAILURE_SCHEMA, PLAN_SCHEMA, SCHEMA_VERSION, clip_schema
+from storage.schema import (
+    FAILURE_SCHEMA,
+    PLAN_SCHEMA,
+    SCHEMA_VERSION,
+    clip_schema,
+    schema_with_later_columns,
+    with_later_columns,
+)
 from storage.shards import NO_SPLIT, committed_failures
 
 if TYPE_CHECKING:
@@ -36,12 +44,15 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _CONFIG = "dataset.json"
 _PLAN = "plan.parquet"
+ANNOTATION_TABLE = "annotations.parquet"
 _SHARD = re.compile(r"clips/split=[^/]+/shard-(\d{6,})\.parquet")
 _FAILURES = re.compile(r"failures/shard-(\d{6,})\.parquet")
 _PLAN_ROWS_PER_GROUP = 4096
 LOGS = "logs"
 _LOG = re.compile(r"logs/[^/]+\.log(\.1)?")
 _LOGS_KEPT = 200
+_OPTIONS_ADDED_LATER: dict[str, object] = {"precision": "float32"}
+"""What data sets were made with that do not say so."""
 
 
 class Dataset:
@@ -146,6 +157,7 @@ class Dataset:
         """
         there = self.config()["options"]
         assert isinstance(there, dict)
+        there, options = _OPTIONS_ADDED_LATER | there, _OPTIONS_ADDED_LATER | dict(options)
         differing = [
             f"{name}: there {there.get(name)!r}, now {options.get(name)!r}"
             for name in sorted(there.keys() | options.keys())
@@ -167,6 +179,7 @@ class Dataset:
                 continue
             for name in ours:
                 self.store.delete(name)
+        self.store.delete(ANNOTATION_TABLE)
         self.store.delete(_PLAN)
         self.store.delete(_CONFIG)
 
@@ -221,7 +234,8 @@ class Dataset:
         try:
             table = self.store.load(name, lambda file: pq.read_table(file, **options))
             expect_plain(table.schema)
-            table = table if schema is None else table.select(schema.names).cast(schema)
+            if schema is not None:
+                table = with_later_columns(table, schema).select(schema.names).cast(schema)
             table.validate(full=True)
         except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, MemoryError) as error:
             raise self._damaged(name, error) from error
@@ -274,7 +288,7 @@ class Dataset:
         paths = sorted(
             name for name in names if not splits or name.split("/")[1].removeprefix("split=") in splits
         )
-        schema = self._read_schema(paths[0]) if paths else clip_schema({})
+        schema = schema_with_later_columns(self._read_schema(paths[0]) if paths else clip_schema({}))
         schema = schema.append(pa.field("split", pa.string()))
         filesystem = fs.SubTreeFileSystem(self.store.root, self.store.filesystem)
         return pads.dataset(

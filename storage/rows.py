@@ -13,6 +13,11 @@ from storage.schema import clip_schema, has_masks, part_shapes
 
 _T = TypeVar("_T", bound=np.generic)
 
+PRECISIONS = ("float32", "float16")
+"""Of coordinates and scores: as the detector gave them, or rounded by :func:`rounded`."""
+_DROPPED_BITS = 13
+"""A float32 has 23 bits behind the point, a float16 has 10."""
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -31,13 +36,16 @@ class Provenance:
     retry_reasons: tuple[str, ...] = ()
 
 
-def encode(clip: Clip, landmarks: ClipLandmarks, provenance: Provenance) -> pa.RecordBatch:
+def encode(
+    clip: Clip, landmarks: ClipLandmarks, provenance: Provenance, precision: str = "float32"
+) -> pa.RecordBatch:
     """Turns the landmarks of a clip, or of one piece of a long one, into a row.
 
     Args:
         clip: Whose landmarks they are.
         landmarks: T frames.
         provenance: How they came to be.
+        precision: One of :data:`PRECISIONS`.
 
     Returns:
         A batch of one row in the schema of :func:`storage.schema.clip_schema`.
@@ -50,6 +58,11 @@ def encode(clip: Clip, landmarks: ClipLandmarks, provenance: Provenance) -> pa.R
         "signer": clip.signer,
         "gloss": clip.gloss,
         "text": clip.text,
+        "label": clip.label,
+        "start_frame": clip.start_frame,
+        "end_frame": clip.end_frame,
+        "start_ms": clip.start_ms,
+        "end_ms": clip.end_ms,
         "fps": landmarks.fps,
         "width": width,
         "height": height,
@@ -61,11 +74,11 @@ def encode(clip: Clip, landmarks: ClipLandmarks, provenance: Provenance) -> pa.R
         "frame_errors": landmarks.frame_errors,
         "frame_widths": landmarks.frame_sizes_px[:, 0],
         "frame_heights": landmarks.frame_sizes_px[:, 1],
-        "pose_visibility": landmarks.pose_visibility,
+        "pose_visibility": rounded(landmarks.pose_visibility, precision),
         "mask_png": landmarks.masks_png,
     }
     for part, points in landmarks.parts.items():
-        values[part] = points
+        values[part] = rounded(points, precision)
         values[f"{part}_present"] = landmarks.present(part)
     values |= {name: getattr(provenance, name) for name in Provenance.__slots__}
     schema = clip_schema(
@@ -73,6 +86,27 @@ def encode(clip: Clip, landmarks: ClipLandmarks, provenance: Provenance) -> pa.R
         has_masks=landmarks.masks_png is not None,
     )
     return pa.RecordBatch.from_arrays([_column(values[f.name], f.type) for f in schema], schema=schema)
+
+
+def rounded(values: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
+    """Values as they are stored: with float16's 11 significant bits, or as they are.
+
+    The column stays one of float32, whose dropped bits compress to next to nothing: every reader goes on
+    unchanged, and what is too large or too small for a float16 is kept all the same.
+
+    Args:
+        values: float32 of any shape.
+        precision: One of :data:`PRECISIONS`.
+
+    Returns:
+        float32 of the same shape; rounded to the nearest, halves to the even; NaN bit for bit as it was.
+    """
+    if precision == "float32":
+        return values
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    half = np.uint32((1 << (_DROPPED_BITS - 1)) - 1) + ((bits >> np.uint32(_DROPPED_BITS)) & np.uint32(1))
+    kept = (bits + half) & np.uint32(0xFFFFFFFF << _DROPPED_BITS & 0xFFFFFFFF)
+    return np.where(np.isnan(values), bits, kept).view(np.float32)
 
 
 def decode(rows: pa.RecordBatch | pa.Table, index: int = 0) -> ClipLandmarks:

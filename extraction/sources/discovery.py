@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from extraction.clips import Clip, printable
 from extraction.errors import JobError
+from extraction.sources.datasets.annotation import AnnotatedSet
 from extraction.sources.frame_folder import natural_order
 
 # At 5 ms a folder 16 to 64 threads were equally fast, 10 times one (benchmarks/discovery.py). Only as
@@ -42,6 +43,7 @@ class Discovery:
         broken_links: Links that lead nowhere. One with the name of an image or a video is a frame
             or a clip all the same, and fails there.
         unreadable: Path and reason of each folder that could not be listed: clips in it are missing.
+        annotated: Of a data set that is known by name, what its annotations say.
     """
 
     clips: tuple[Clip, ...]
@@ -51,6 +53,7 @@ class Discovery:
     link_loops: int = 0
     broken_links: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()
+    annotated: AnnotatedSet | None = None
 
 
 OnProgress = Callable[[DiscoveryCounts], None]

@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 from natsort import natsort_keygen
 
-from extraction.clips import ClipKind
+from extraction.clips import Clip, ClipKind
 
 IMAGE_EXTENSIONS = ("bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp")
 VIDEO_EXTENSIONS = ("avi", "mkv", "mov", "mp4", "webm")
@@ -145,6 +145,21 @@ def fingerprint(files: Iterable[tuple[str, int, int]]) -> str:
     # No name holds a slash, so no two lists of files are written alike.
     text = "".join([f"{name}/{size}/{time}/" for name, size, time in sorted(files)])
     return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest() if text else ""
+
+
+def fingerprint_of_part(whole: str, clip: Clip) -> str:
+    """Digests an input together with the range of it that a clip is.
+
+    Args:
+        whole: Of the whole input.
+        clip: The clip.
+
+    Returns:
+        The same where the clip is all of its input, or there is none.
+    """
+    if not whole or not clip.is_part:
+        return whole
+    return blake2b(f"{whole}/{clip.span}".encode(), digest_size=16).hexdigest()
 
 
 _LEADS_NOWHERE = (-1, -1)

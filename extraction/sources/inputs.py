@@ -1,11 +1,15 @@
 """One input on the disk, turned into a clip."""
 
+import dataclasses
+
 from extraction.clips import Clip, to_uri
-from extraction.sources.frame_folder import FrameFolder
-from extraction.sources.video_file import claimed_num_frames, fingerprint_video
+from extraction.sources.frame_folder import FrameFolder, fingerprint_of_part
+from extraction.sources.video_file import claimed_num_frames, fingerprint_video, num_frames_of_part
 
 # Copies of PHOENIX have a folder of this name between the clip and its frames.
 _LONE_LEVEL = "1"
+_LIKELY_FPS = 25.0
+"""Where only the opened input says the rate, for a first reckoning of a range in milliseconds."""
 
 
 def lone_level(folder: FrameFolder) -> str | None:
@@ -32,6 +36,24 @@ def frames_clip(clip_id: str, path: str, folder: FrameFolder) -> Clip:
         A clip of kind ``"frames"`` with the exact number of frames.
     """
     return Clip(clip_id, to_uri(path), "frames", num_frames=len(folder.names), fingerprint=folder.fingerprint)
+
+
+def part_of(clip: Clip, found: Clip) -> Clip:
+    """Tells a clip how long it is, and which input it is of.
+
+    Args:
+        clip: It, perhaps a range of its input.
+        found: The clip of the whole input.
+
+    Returns:
+        The clip with the number of frames and the fingerprint of its range.
+    """
+    fps = clip.fps or _LIKELY_FPS
+    return dataclasses.replace(
+        clip,
+        num_frames=num_frames_of_part(found.num_frames, fps, clip),
+        fingerprint=fingerprint_of_part(found.fingerprint, clip),
+    )
 
 
 def video_clip(clip_id: str, path: str) -> Clip:

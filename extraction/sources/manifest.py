@@ -1,15 +1,13 @@
 """Clips named by a table: one row, one clip."""
 
-import csv
 import dataclasses
-import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from extraction.clips import Clip, from_uri, to_uri
+from extraction.clips import ANNOTATIONS, RANGE, Clip, from_uri, to_uri
 from extraction.errors import JobError
 from extraction.sources.discovery import (
     DEFAULT_NUM_THREADS,
@@ -19,13 +17,14 @@ from extraction.sources.discovery import (
     in_order,
 )
 from extraction.sources.frame_folder import FrameFolder, media_kind, read_frame_folder
-from extraction.sources.inputs import frames_clip, lone_level, video_clip
+from extraction.sources.inputs import frames_clip, lone_level, part_of, video_clip
 from extraction.sources.parallel import run_tasks
+from extraction.sources.tables import COMMAS, read_table
 
 REQUIRED_COLUMNS = ("clip_id", "uri")
-OPTIONAL_COLUMNS = ("split", "signer", "gloss", "text", "fps")
+OPTIONAL_COLUMNS = ("split", *ANNOTATIONS, "fps", *RANGE)
 
-_TEXT_COLUMNS = ("clip_id", "uri", "split", "signer", "gloss", "text")
+_TEXT_COLUMNS = ("clip_id", "uri", "split", *ANNOTATIONS)
 # Linux's longest path; from 4301 digits on Python, and with it natural order, takes no number.
 _MAX_CLIP_ID_CHARACTERS = 4096
 
@@ -50,22 +49,7 @@ def read_csv_manifest(path: str) -> Iterator[Row]:
         JobError: If the file cannot be read, is not UTF-8 or not well-formed CSV, lacks a required
             column, names a column twice, or a row is longer or shorter than the header.
     """
-    lines = csv.reader(io.StringIO(_text_of(path), newline=""), strict=True)
-    try:
-        header = next(lines, [])
-        _expect_columns(header, path)
-        line = lines.line_num + 1
-        for cells in lines:
-            if cells and len(cells) != len(header):
-                raise JobError(
-                    f"{path}, line {line}: expected {len(header)} cells, found {len(cells)}. A cell that "
-                    "holds a comma stands in double quotes."
-                )
-            if cells:
-                yield line, dict(zip(header, cells, strict=True))
-            line = lines.line_num + 1
-    except csv.Error as error:
-        raise JobError(f"{path}, line {lines.line_num}: not well-formed CSV: {error}.") from error
+    yield from read_table(path, COMMAS, REQUIRED_COLUMNS, "a manifest")
 
 
 def clips_from_rows(
@@ -178,18 +162,16 @@ def _look_at_video(entry: _Entry) -> tuple[Clip, tuple[()]]:
 def _complete(clip: Clip, found: Clip) -> Clip:
     """Adds to a manifest's clip what was found on the disk."""
     return dataclasses.replace(
-        clip,
+        part_of(clip, found),
         uri=found.uri,
         kind=found.kind,
-        num_frames=found.num_frames,
-        fingerprint=found.fingerprint,
     )
 
 
 def _entry_of(cells: Mapping[str, object], where: str, base: str, allow_outside: bool) -> _Entry:
     _expect_columns(cells, where)
     text = {name: _text(cells.get(name), name, where) for name in _TEXT_COLUMNS}
-    clip_id, split = _clip_id(text["clip_id"], where), text["split"]
+    clip_id, split = expect_clip_id(text["clip_id"], where), text["split"]
     if split is not None and not _SPLIT.fullmatch(split):
         raise JobError(f"{where}: split may hold A-Z a-z 0-9 _ . - only, found {split!r}.")
     path = _path_of(text["uri"], where, base, allow_outside)
@@ -202,14 +184,28 @@ def _entry_of(cells: Mapping[str, object], where: str, base: str, allow_outside:
             signer=text["signer"],
             gloss=text["gloss"],
             text=text["text"],
+            label=text["label"],
             fps=_fps(cells.get("fps"), where),
+            start_frame=_position(cells.get("start_frame"), "start_frame", where),
+            end_frame=_position(cells.get("end_frame"), "end_frame", where),
+            start_ms=_time_ms(cells.get("start_ms"), "start_ms", where),
+            end_ms=_time_ms(cells.get("end_ms"), "end_ms", where),
         )
     except ValueError as error:
         raise JobError(f"{where}: {error}.") from error
     return _Entry(path, clip)
 
 
-def _clip_id(clip_id: str | None, where: str) -> str:
+def expect_clip_id(clip_id: str | None, where: str) -> str:
+    """Refuses what cannot be a clip's id.
+
+    Args:
+        clip_id: A name or a relative path.
+        where: Where it stands, for the message.
+
+    Raises:
+        JobError: If it is empty, too long, absolute, or leads out by ``..``.
+    """
     if clip_id is None or not clip_id.strip():
         raise JobError(f"{where}: clip_id must not be empty, found {clip_id!r}.")
     if clip_id.startswith("/") or ".." in clip_id.split("/") or "\0" in clip_id:
@@ -249,15 +245,39 @@ def _text(value: object, name: str, where: str) -> str | None:
 def _fps(value: object, where: str) -> float | None:
     if value is None or value == "":
         return None
+    fps = _number(value)
+    if fps is None or not 0 < fps < float("inf"):
+        raise JobError(f"{where}: fps must be a number above 0, found {value!r}.")
+    return fps
+
+
+def _position(value: object, name: str, where: str) -> int | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        return int(value)
+    raise JobError(f"{where}: {name} must be a whole number, 0 or more, found {value!r}.")
+
+
+def _time_ms(value: object, name: str, where: str) -> float | None:
+    if value is None or value == "":
+        return None
+    time_ms = _number(value)
+    if time_ms is None or not 0 <= time_ms < float("inf"):
+        raise JobError(f"{where}: {name} must be a number of milliseconds, 0 or more, found {value!r}.")
+    return time_ms
+
+
+def _number(value: object) -> float | None:
+    """A number as it was meant; None where it was not."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or "_" in str(value):
+        return None
     try:
-        if isinstance(value, bool) or not isinstance(value, str | int | float) or "_" in str(value):
-            raise ValueError
-        fps = float(value)
-        if 0 < fps < float("inf"):
-            return fps
+        return float(value)
     except (ValueError, OverflowError):
-        pass
-    raise JobError(f"{where}: fps must be a number above 0, found {value!r}.")
+        return None
 
 
 def _expect_columns(columns: Iterable[str], where: str) -> None:
@@ -270,15 +290,3 @@ def _expect_columns(columns: Iterable[str], where: str) -> None:
             f"{where}: expected the columns {list(REQUIRED_COLUMNS)} and any of {list(OPTIONAL_COLUMNS)}, "
             f"separated by commas; the table {what}: found {found}."
         )
-
-
-def _text_of(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-        return data.decode("utf-8-sig")
-    except OSError as error:
-        raise JobError(f"{path}: expected a manifest, found: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise JobError(f"{path}, line {line}: not UTF-8: {error.reason}. Save the file as UTF-8.") from error

@@ -1,7 +1,9 @@
 """One video file, looked at from outside: who it is, and how long it says it is."""
 
+import math
 import os
 
+from extraction.clips import Clip
 from extraction.sources.frame_folder import fingerprint
 
 # The demuxers of the extensions we take. Without a list, a text file called x.mp4 could be a
@@ -31,6 +33,29 @@ def fingerprint_video(path: str) -> str:
     except OSError:
         return ""
     return fingerprint([(os.path.basename(path), status.st_size, status.st_mtime_ns)])
+
+
+def num_frames_of_part(whole: int, fps: float, clip: Clip) -> int:
+    """How many frames a clip has that may be a part of its input.
+
+    Args:
+        whole: Frames of the whole input, 0 where unknown.
+        fps: Frames per second, for a range in milliseconds.
+        clip: The clip.
+
+    Returns:
+        The number of frames; 0 where it cannot be known.
+    """
+    if not clip.is_part:
+        return whole
+    if clip.start_ms is not None or clip.end_ms is not None:
+        first = math.ceil((clip.start_ms or 0.0) * fps / 1000)
+        end = None if clip.end_ms is None else math.ceil(clip.end_ms * fps / 1000)
+    else:
+        first, end = clip.start_frame or 0, clip.end_frame
+    if whole:
+        end = whole if end is None else min(end, whole)
+    return max((end or 0) - first, 0)
 
 
 def claimed_num_frames(path: str) -> int:

@@ -62,16 +62,32 @@ def test_a_refined_face_shows_its_irises():
     assert pixel(picture, 0.55, 0.45)[0] > 200
 
 
-def test_a_hardly_visible_point_is_faint():
-    rows = {25: (0.3, 0.5), 26: (0.7, 0.5)}
-    visibility = np.full(33, 0.9, np.float32)
-    visibility[25] = 0.1
-    picture = draw(grey(), FrameLandmarks({"pose": only("pose", rows)}, visibility))
+@pytest.mark.parametrize(("visibility", "opacity"), [(0.0, 0.25), (0.3, 0.5), (0.5, 0.75), (0.8, 1), (1, 1)])
+def test_the_less_visible_a_point_the_fainter_it_is(visibility, opacity):
+    seen = np.full(33, 0.9, np.float32)
+    seen[25] = visibility
+    rows = {25: (0.3, 0.5), 30: (0.7, 0.5)}  # no edge joins them
+    picture = draw(grey(), FrameLandmarks({"pose": only("pose", rows)}, seen))
     assert pixel(picture, 0.7, 0.5) == list(COLOURS_RGB["pose"])
-    faint = np.abs(np.array(pixel(picture, 0.3, 0.5)) - 100)
-    full = np.abs(np.array(COLOURS_RGB["pose"]) - 100)
-    assert (faint > 0).all()
-    assert (faint < full / 2).all()
+    expected = 100 + opacity * (np.array(COLOURS_RGB["pose"]) - 100)
+    assert pixel(picture, 0.3, 0.5) == pytest.approx(expected, abs=2)
+
+
+def test_an_edge_is_as_faint_as_the_fainter_of_its_ends():
+    seen = np.full(33, 0.9, np.float32)
+    seen[12] = 0.1
+    y = (HEIGHT // 2 + 0.5) / HEIGHT
+    pose = only("pose", {11: (0.2, y), 12: (0.8, y)})
+    picture = draw(grey(), FrameLandmarks({"pose": pose}, seen))
+    expected = 100 + 0.25 * (np.array(COLOURS_RGB["pose"]) - 100)
+    assert pixel(picture, 0.5, y) == pytest.approx(expected, abs=5)
+    assert pixel(picture, 0.2, y) == list(COLOURS_RGB["pose"])
+
+
+def test_a_pose_without_visibility_is_drawn_in_full():
+    unknown = np.full(33, np.nan, np.float32)
+    picture = draw(grey(), FrameLandmarks({"pose": only("pose", {25: (0.3, 0.5)})}, unknown))
+    assert pixel(picture, 0.3, 0.5) == list(COLOURS_RGB["pose"])
 
 
 def test_the_pose_leaves_the_hand_to_the_hand_where_that_was_found():

@@ -12,7 +12,7 @@ from extraction.clips import Clip
 from extraction.landmarks import ClipLandmarks
 from extraction.topology import num_dims
 from storage.files import Store
-from storage.rows import Provenance, decode, encode
+from storage.rows import Provenance, decode, encode, rounded
 from storage.schema import SCHEMA_VERSION, clip_schema, num_points, part_shapes
 from storage.shards import shard_name, write_shard
 
@@ -185,7 +185,8 @@ def test_any_reader_sees_plain_lists_of_floats(tmp_path):
     }
     assert pq.read_schema(path).field("mask_png").type == pa.list_(pa.binary())
     for name in (*POINTS, "pose_visibility"):
-        assert pq.read_schema(path).field(name).type == pa.list_(pa.float32())
+        dtype = pq.read_schema(path).field(name).type
+        assert dtype == pa.list_(pa.field("element", pa.float32(), nullable=False))
         leaf = leaves[f"{name}.list.element"]
         assert (leaf.physical_type, leaf.logical_type.type) == ("FLOAT", "NONE")
 
@@ -226,15 +227,51 @@ def test_floats_are_split_by_byte_and_nothing_of_them_is_a_dictionary(tmp_path):
     rows = [encode(Clip(str(i), f"/{i}", "frames"), plain(3 + i), PROVENANCE) for i in range(40)]
     metadata = pq.read_metadata(write(tmp_path, *rows))
     sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
-    assert sizes == [16, 16, 8]
+    assert sizes == [4] * 10
     floats = {f"{name}.list.element" for name in (*POINTS, "pose_visibility")}
     for group in range(metadata.num_row_groups):
         columns = [metadata.row_group(group).column(i) for i in range(metadata.num_columns)]
-        assert {column.compression for column in columns} == {"ZSTD"}
         found = {column.path_in_schema: column for column in columns}
+        assert {path for path, column in found.items() if column.compression == "LZ4"} == {
+            "pose.list.element",
+            "left_hand.list.element",
+        }
+        assert {column.compression for column in columns} == {"LZ4", "ZSTD"}
         for name in floats:
             assert "BYTE_STREAM_SPLIT" in found[name].encodings
             assert not found[name].has_dictionary_page
         assert not found["mask_png.list.element"].has_dictionary_page
         assert "BYTE_STREAM_SPLIT" not in found["mask_png.list.element"].encodings
         assert found["engine"].has_dictionary_page
+
+
+@settings(max_examples=50, deadline=None)
+@given(expected=landmarks())
+def test_rounded_values_come_back_from_parquet(tmp_path_factory, expected):
+    row = encode(Clip("a", "/a", "frames"), expected, PROVENANCE, "float16")
+    found = decode(pq.ParquetFile(write(tmp_path_factory.mktemp("round"), row)).read())
+    for part, points in expected.parts.items():
+        assert_same_bits(found.parts[part], rounded(points, "float16"))
+        np.testing.assert_array_equal(found.present(part), expected.present(part))
+    assert_same_bits(found.pose_visibility, rounded(expected.pose_visibility, "float16"))
+    assert_same_bits(found.timestamps_ms, expected.timestamps_ms)
+
+
+def test_values_are_rounded_as_float16_rounds_them():
+    """Every float16 of normal size, and what lies between two of them."""
+    every = np.arange(0x10000, dtype=np.uint16).view(np.float16)
+    exact = every[np.isfinite(every) & (np.abs(every) >= np.finfo(np.float16).tiny)].astype(np.float32)
+    assert_same_bits(rounded(exact, "float16"), exact)
+    between = exact * np.random.default_rng(0).uniform(1, 1 + 2**-10, (20, len(exact))).astype(np.float32)
+    between = between[np.abs(between) <= np.finfo(np.float16).max]
+    assert_same_bits(rounded(between, "float16"), between.astype(np.float16).astype(np.float32))
+    halves = exact[:-1] + np.diff(exact) / 2
+    halves = halves[np.abs(halves) >= np.finfo(np.float16).tiny]
+    assert_same_bits(rounded(halves, "float16"), halves.astype(np.float16).astype(np.float32))
+    assert_same_bits(rounded(SPECIAL.view(np.float32)[:4], "float16"), SPECIAL.view(np.float32)[:4])
+    assert np.isposinf(rounded(np.array([np.inf], np.float32), "float16"))
+
+
+def test_what_a_float16_cannot_hold_is_kept_to_11_bits():
+    values = np.array([1e6, -1e30, 1e-9, 3e-38], np.float32)
+    np.testing.assert_allclose(rounded(values, "float16"), values, rtol=2**-11)

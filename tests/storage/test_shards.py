@@ -142,11 +142,11 @@ def test_clips_are_taken_one_by_one(store):
 
 
 def test_row_groups_end_by_clips_or_by_frames(store):
-    lengths = [3] * 18 + [12_000, 12_000, 25_000, 5]
+    lengths = [3] * 17 + [12_000, 12_000, 25_000, 5]
     write(store, *([row(str(number), length)] for number, length in enumerate(lengths)))
     metadata = pq.read_metadata(store.full(SHARD))
     groups = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
-    assert groups == [16, 4, 1, 1]
+    assert groups == [4, 4, 4, 4, 3, 1, 1]
 
 
 def test_row_groups_end_where_masks_are_large(store, monkeypatch):

@@ -1,0 +1,246 @@
+"""Where each clip stands, and its points read from there without the rest of the file: no torch in it."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from extraction.errors import JobError
+from storage.dataset import NO_SPLIT, Dataset, expect_plain
+from storage.layout import PointLayout
+from storage.schema import part_shapes
+from storage.signals import Floats
+from storage.stored import shards_of
+
+ABOUT = ("signer", "gloss", "text", "label", "fps", "width", "height")
+"""What is known of a clip beside its points; None where its data set does not say."""
+_PLACE = ("clip_id", "first_frame", "num_frames")
+_SHARDS_AT_ONCE = 8
+_OPEN_SHARDS = 128
+"""Some 300 KB of parsed footer each; a data set of a million frames has about as many shards."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipPlace:
+    """Where a clip stands.
+
+    Attributes:
+        clip_id: Its id.
+        split: None where it belongs to none.
+        shard: Name of the file.
+        rows: Row group and row in it of each of its rows, in order of their frames.
+        num_frames: Frame positions in all rows.
+        about: The values of :data:`ABOUT`.
+    """
+
+    clip_id: str
+    split: str | None
+    shard: str
+    rows: tuple[tuple[int, int], ...]
+    num_frames: int
+    about: dict[str, object]
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The row groups that hold it, in order."""
+        return tuple(dict.fromkeys(group for group, _ in self.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class ClipIndex:
+    """Every clip of a data set that is done.
+
+    Attributes:
+        places: In the order of the shards, and of the rows in them.
+        num_points: Part name to its number of points.
+    """
+
+    places: tuple[ClipPlace, ...]
+    num_points: dict[str, int]
+
+    def by_row_group(self) -> list[range]:
+        """Positions of clips that begin in one row group: what is best read together."""
+        units: list[range] = []
+        last = None
+        for position, place in enumerate(self.places):
+            key = place.shard, place.groups[0]
+            if key == last:
+                units[-1] = range(units[-1].start, position + 1)
+            else:
+                units.append(range(position, position + 1))
+            last = key
+        return units
+
+
+def read_index(dataset: Dataset, splits: Sequence[str] = ()) -> ClipIndex:
+    """Finds out where each clip stands; reads no coordinates.
+
+    Args:
+        dataset: Whose clips.
+        splits: Only these (``"none"`` for clips without one); all where empty.
+
+    Raises:
+        JobError: If there is no clip, or a shard is damaged or has other parts than the rest.
+    """
+    names = shards_of(dataset, splits)
+    with ThreadPoolExecutor(_SHARDS_AT_ONCE) as readers:
+        shards = list(readers.map(lambda name: _index_shard(dataset, name), names))
+    places = tuple(place for found, _ in shards for place in found)
+    if not places:
+        raise JobError(f"{dataset.store.location}: expected clips that are done, found none yet")
+    num_points = shards[0][1]
+    for name, (_, others) in zip(names, shards, strict=True):
+        if others != num_points:
+            raise JobError(f"{dataset.store.full(name)}: expected parts {num_points}, found {others}")
+    return ClipIndex(places, num_points)
+
+
+def _index_shard(dataset: Dataset, name: str) -> tuple[list[ClipPlace], dict[str, int]]:
+    try:
+        with dataset.store.open(name) as source:
+            file = pq.ParquetFile(source)
+            expect_plain(file.schema_arrow)
+            columns = [column for column in (*_PLACE, *ABOUT) if column in file.schema_arrow.names]
+            table = file.read(columns=columns, use_threads=False)
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            num_points = {part: count for part, (count, _) in part_shapes(file.schema_arrow).items()}
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        raise damaged(dataset, name, error) from error
+    split = name.split("/")[1].removeprefix("split=")
+    where = [(group, row) for group, size in enumerate(sizes) for row in range(size)]
+    return list(_places(table.to_pylist(), where, name, None if split == NO_SPLIT else split)), num_points
+
+
+def _places(
+    rows: list[dict[str, object]], where: list[tuple[int, int]], shard: str, split: str | None
+) -> Iterator[ClipPlace]:
+    begin = 0
+    for end in range(1, len(rows) + 1):
+        if end < len(rows) and rows[end]["clip_id"] == rows[begin]["clip_id"]:
+            continue
+        own, first = rows[begin:end], rows[begin]
+        about = {column: first.get(column) for column in ABOUT}
+        frames = sum(int(str(row["num_frames"])) for row in own)
+        yield ClipPlace(str(first["clip_id"]), split, shard, tuple(where[begin:end]), frames, about)
+        begin = end
+
+
+def damaged(dataset: Dataset, name: str, error: Exception) -> JobError:
+    """What to say of a shard that cannot be read."""
+    return JobError(
+        f"{dataset.store.full(name)}: expected a shard of this data set, cannot read it: {error}: put "
+        "back a good copy, or delete it and run the same extract command again"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenShard:
+    """A file, and the points and values a point of the parts to be read from it."""
+
+    file: pq.ParquetFile
+    shapes: dict[str, tuple[int, int]]
+
+
+class PointReader:
+    """Reads the points of clips, of each file only the row groups and columns that they stand in.
+
+    Keeps files open, and the row groups read last. To be used by one thread; another process, be it forked or
+    sent a copy, opens them anew.
+
+    Args:
+        location: The data set's folder, or a URI.
+        layout: Which points.
+        kept_groups: Decoded row groups to keep.
+    """
+
+    def __init__(self, location: str, layout: PointLayout, kept_groups: int = 1) -> None:
+        self._location = location
+        self._layout = layout
+        self._kept_groups = kept_groups
+        self._forget()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_location": self._location, "_layout": self._layout, "_kept_groups": self._kept_groups}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._process = os.getpid()
+        self._dataset: Dataset | None = None
+        self._files: OrderedDict[str, _OpenShard] = OrderedDict()
+        self._groups: OrderedDict[tuple[str, int], list[dict[str, Floats]]] = OrderedDict()
+
+    def points(self, place: ClipPlace) -> Floats:
+        """The points of a clip.
+
+        Returns:
+            A new float32 (T, N, 3) array, NaN where absent.
+
+        Raises:
+            JobError: If the shard cannot be read.
+        """
+        if self._process != os.getpid():
+            self._forget()
+        rows = [self._group(place.shard, group)[row] for group, row in place.rows]
+        pieces = [self._layout.join(row) for row in rows]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def _group(self, shard: str, group: int) -> list[dict[str, Floats]]:
+        """The parts of every row of a row group, as views of what was decoded."""
+        key = shard, group
+        if key not in self._groups:
+            self._groups[key] = self._decoded(shard, group)
+            while len(self._groups) > self._kept_groups:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end(key)
+        return self._groups[key]
+
+    def _decoded(self, shard: str, group: int) -> list[dict[str, Floats]]:
+        if self._dataset is None:
+            self._dataset = Dataset(self._location)
+        try:
+            opened = self._open(self._dataset, shard)
+            table = opened.file.read_row_group(group, columns=list(opened.shapes), use_threads=False)
+            return row_arrays(table, opened.shapes)
+        except (pa.ArrowException, OSError, ValueError, LookupError, MemoryError) as error:
+            raise damaged(self._dataset, shard, error) from error
+
+    def _open(self, dataset: Dataset, shard: str) -> _OpenShard:
+        if shard not in self._files:
+            # On an object store one request for all columns of a row group, not one for each.
+            file = pq.ParquetFile(dataset.store.open(shard), pre_buffer=not dataset.store.is_local)
+            shapes = part_shapes(file.schema_arrow)
+            self._files[shard] = _OpenShard(file, {part: shapes[part] for part in self._layout.parts})
+            while len(self._files) > _OPEN_SHARDS:
+                self._files.popitem(last=False)[1].file.close(force=True)
+        self._files.move_to_end(shard)
+        return self._files[shard]
+
+
+def row_arrays(table: pa.Table, shapes: dict[str, tuple[int, int]]) -> list[dict[str, Floats]]:
+    """The points of each row, as views of the decoded columns.
+
+    Args:
+        table: With the columns of the parts.
+        shapes: Part name to points and values a point.
+
+    Returns:
+        For each row, part name to a read-only float32 (T, N, D).
+    """
+    rows: list[dict[str, Floats]] = [{} for _ in range(table.num_rows)]
+    for part, shape in shapes.items():
+        column = table.column(part).combine_chunks()
+        column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        offsets = column.offsets.to_numpy()
+        values = column.values.to_numpy()
+        for row, arrays in enumerate(rows):
+            arrays[part] = values[offsets[row] : offsets[row + 1]].reshape(-1, *shape)
+    return rows
