@@ -1,0 +1,241 @@
+"""Finished landmarks of another format into a data set of ours, marked with what is not known of them."""
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from extraction.clips import Clip, to_uri
+from extraction.errors import JobError
+from extraction.landmarks import ClipLandmarks
+from storage.dataset import Dataset
+from storage.imports.source import Source, SourceClip
+from storage.plan import revise
+from storage.rows import Provenance, encode
+from storage.running import JobMark, host_name
+from storage.shards import Failure, Rows, write_shard
+
+ENGINE = "imported"
+"""In the column ``engine``: which one it was, the format does not say."""
+_UNKNOWN = "unknown"
+_FRAMES_PER_ROW = 10_000
+_LONGEST_NAME = 4096
+_RENEW_S = 10.0
+_SPLIT = re.compile(r"[^/\\\x00-\x1f\x7f=]{1,200}")
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        location: Of the data set.
+        format: Of the source.
+        clips: In the data set, of this source.
+        new: Of these, clips that this run wrote.
+        failed: Clips that could not be read; `landmarks failures` says why.
+        frames: That this run wrote.
+        unknown: What the format does not say, a sentence each.
+    """
+
+    location: str
+    format: str
+    clips: int
+    new: int
+    failed: int
+    frames: int
+    unknown: tuple[str, ...]
+
+
+def import_source(
+    source: Source,
+    dataset: Dataset,
+    fps: float,
+    on_start: Callable[[int], None] = lambda _: None,
+    on_clip: Callable[[], None] = lambda: None,
+) -> Imported:
+    """Writes every clip of a source into a data set; the same again goes on where it was stopped.
+
+    Args:
+        source: What to read.
+        dataset: Where to write: new, empty, or of an earlier import of the same.
+        fps: As the source was opened with.
+        on_start: Called with the number of clips to write.
+        on_clip: Called after each.
+
+    Raises:
+        JobError: If the data set is another one, or a name in the source cannot be one here.
+    """
+    found = source.clips()
+    clips = _planned(found, source)
+    options: dict[str, object] = {
+        "engine": ENGINE,
+        "mediapipe_version": _UNKNOWN,
+        "static": None,
+        "format": source.about.format,
+        "fps": fps,
+    }
+    options_hash = hashlib.blake2b(json.dumps(options, sort_keys=True).encode(), digest_size=8).hexdigest()
+    if dataset.exists():
+        _expect_same_import(dataset, source, options)
+    else:
+        dataset.expect_empty()
+    points = _num_points(source, found)
+    mark = JobMark(dataset.store)
+    mark.take()
+    try:
+        if not dataset.exists():
+            dataset.create(options, options_hash, _about(source))
+        dataset.store.sweep()
+        revision = revise(dataset.plan(), list(clips.values()), dataset.done())
+        if revision.plan != dataset.plan():
+            dataset.write_plan(revision.plan)
+        to_read = {clip.clip_id: clip for clip in found}
+        by_shard = revision.plan.by_shard()
+        on_start(sum(len(by_shard[shard]) for shard in revision.to_do))
+        run = _Run(source, to_read, options_hash, mark, on_clip)
+        for shard in revision.to_do:
+            members = by_shard[shard]
+            outcomes = (run.outcome(clip) for clip in members)
+            write_shard(dataset.store, shard, members[0].split, points, outcomes, mark.check)
+    finally:
+        mark.release()
+    return Imported(
+        dataset.store.location,
+        source.about.format,
+        len(clips),
+        run.new,
+        dataset.failures().num_rows,
+        run.frames,
+        source.about.unknown,
+    )
+
+
+class _Run:
+    """Reads clips one by one and counts them."""
+
+    def __init__(
+        self,
+        source: Source,
+        to_read: dict[str, SourceClip],
+        options_hash: str,
+        mark: JobMark,
+        on_clip: Callable[[], None],
+    ) -> None:
+        self._source, self._to_read, self._hash = source, to_read, options_hash
+        self._mark, self._on_clip = mark, on_clip
+        self._renewed = time.monotonic()
+        self.new = self.frames = 0
+
+    def outcome(self, clip: Clip) -> Rows | Failure:
+        if time.monotonic() - self._renewed >= _RENEW_S:
+            self._mark.keep()
+            self._renewed = time.monotonic()
+        self._on_clip()
+        planned = self._to_read.get(clip.clip_id)
+        try:
+            if planned is None:
+                raise JobError(f"{clip.clip_id!r}: is no longer in {self._source.about.location}")
+            landmarks = self._source.read(planned).landmarks
+            if not len(landmarks):
+                raise JobError(f"{clip.clip_id!r}: has no frame")
+        except JobError as error:
+            return Failure(clip.clip_id, clip.uri, clip.split, "open", "import", str(error), 1)
+        self.new += 1
+        self.frames += len(landmarks)
+        made = Provenance(ENGINE, _UNKNOWN, self._hash, _UNKNOWN, 0, 0.0, 0.0, 0.0, host_name(), "")
+        return (encode(clip, piece, made) for piece in _pieces(landmarks))
+
+
+def _planned(found: Sequence[SourceClip], source: Source) -> dict[str, Clip]:
+    clips: dict[str, Clip] = {}
+    for clip in found:
+        if clip.clip_id in clips:
+            raise JobError(
+                f"{source.about.location}: has two clips named {clip.clip_id!r}: import one of them"
+            )
+        _expect_name(clip, source.about.location)
+        uri = clip.uri if "://" in clip.uri else to_uri(clip.uri)
+        clips[clip.clip_id] = Clip(
+            clip.clip_id,
+            uri,
+            "frames",
+            clip.split,
+            clip.num_frames,
+            gloss=clip.said.get("gloss"),
+            text=clip.said.get("text"),
+        )
+    if not clips:
+        raise JobError(f"{source.about.location}: has no clip, so there is nothing to import")
+    return clips
+
+
+def _expect_name(clip: SourceClip, where: str) -> None:
+    """Names come from a file of somebody else, and become paths here."""
+    name, steps = clip.clip_id, clip.clip_id.split("/")
+    is_good = name.strip() and len(name) <= _LONGEST_NAME and "\0" not in name and not name.startswith("/")
+    if not is_good or ".." in steps:
+        raise JobError(f"{where}: {name[:80]!r} cannot be the name of a clip: expected a relative path")
+    if clip.split is not None and (not _SPLIT.fullmatch(clip.split) or set(clip.split) <= {"."}):
+        raise JobError(f"{where}: {clip.split[:80]!r} cannot be the name of a split")
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise JobError(f"{where}: {name[:80]!r} cannot be the name of a clip: it is not Unicode") from None
+
+
+def _num_points(source: Source, found: Sequence[SourceClip]) -> dict[str, int]:
+    """Part name to the length of its arrays, which may have points that are not known."""
+    reason: JobError | None = None
+    for clip in found:
+        try:
+            return {part: points.shape[1] for part, points in source.read(clip).landmarks.parts.items()}
+        except JobError as error:
+            reason = error
+    raise JobError(f"{source.about.location}: none of its clips can be read; the last one: {reason}")
+
+
+def _about(source: Source) -> dict[str, object]:
+    place = source.about.location
+    return {
+        "source": place if "://" in place else os.path.abspath(place),
+        "imported": {
+            "format": source.about.format,
+            "points": {part: list(rows) for part, rows in source.about.points.items()},
+            "unknown": list(source.about.unknown),
+        },
+    }
+
+
+def _expect_same_import(dataset: Dataset, source: Source, options: Mapping[str, object]) -> None:
+    config = dataset.config()
+    for what, there, now in (
+        ("options", config["options"], options),
+        ("source", config.get("source"), _about(source)["source"]),
+    ):
+        if there != now:
+            raise JobError(
+                f"{dataset.store.location}: holds something else than this import ({what}: there {there}, "
+                f"now {now}): choose another OUT"
+            )
+
+
+def _pieces(landmarks: ClipLandmarks) -> Iterator[ClipLandmarks]:
+    for first in range(0, len(landmarks), _FRAMES_PER_ROW):
+        part = slice(first, first + _FRAMES_PER_ROW)
+        yield replace(
+            landmarks,
+            first_frame=first,
+            timestamps_ms=np.array(landmarks.timestamps_ms[part]),
+            frame_names=landmarks.frame_names[part],
+            frame_status=np.array(landmarks.frame_status[part]),
+            frame_errors=landmarks.frame_errors[part],
+            frame_sizes_px=np.array(landmarks.frame_sizes_px[part]),
+            parts={name: np.array(points[part]) for name, points in landmarks.parts.items()},
+            pose_visibility=np.array(landmarks.pose_visibility[part]),
+        )
