@@ -17,7 +17,7 @@ from extraction.errors import FailureLimitError, JobError
 from extraction.frames import FrameOptions
 from extraction.gl import missing_library
 from extraction.policy import Policy, described, remedies
-from ray_jobs import views
+from ray_jobs import annotate, datasets, draw_command, export, import_, report_command, verify, views
 from ray_jobs.config import FailureLimit, JobConfig
 from ray_jobs.job import Inputs
 from storage.running import process_began
@@ -101,7 +101,7 @@ def extract(
     out: Annotated[str | None, typer.Argument(metavar="OUT", help="Where the data set is to be.")] = None,
     manifest: Annotated[
         str | None,
-        _option(_CLIPS, "CSV or Parquet with clip_id, uri [split, signer, gloss, text, fps]."),
+        _option(_CLIPS, "CSV or Parquet with clip_id, uri [split, signer, gloss, text, label, fps ...]."),
     ] = None,
     split_from: Annotated[
         str, _option(_CLIPS, "'folder': first path component train/dev/val/test; 'none'.")
@@ -112,6 +112,16 @@ def extract(
     max_clips_per_split: Annotated[int | None, _option(_CLIPS, "At most so many of each split.")] = None,
     allow_outside: Annotated[
         bool, _option(_CLIPS, "Let a manifest's relative paths leave its folder by '..'.")
+    ] = False,
+    dataset: Annotated[
+        str | None,
+        _option(_CLIPS, "FRAMES is this data set as unpacked: a name of `landmarks datasets`, or 'auto'."),
+    ] = None,
+    annotations: Annotated[
+        str | None, _option(_CLIPS, "With --dataset: where its annotations lie, if elsewhere.")
+    ] = None,
+    unannotated: Annotated[
+        bool, _option(_CLIPS, "With --dataset: take clips without an annotation, too.")
     ] = False,
     fps: Annotated[float, _option(_CLIPS, "Of frame folders that do not say.")] = 25.0,
     max_pixels: Annotated[int, _option(_CLIPS, "A larger frame is unreadable.")] = 50_000_000,
@@ -166,6 +176,9 @@ def extract(
     native_log: Annotated[
         str, _option(_FAULTS, "What native code writes: 'file' in OUT/logs, 'show' here too.")
     ] = "file",
+    precision: Annotated[
+        str, _option(_MACHINES, "'float32', or 'float16': coordinates to 11 bits, half the size.")
+    ] = "float32",
     max_frames_per_row: Annotated[int, _option(_MACHINES, "A longer clip becomes several rows.")] = 10_000,
     workers: Annotated[int | None, _option(_MACHINES, "Detectors at once; one a core by default.")] = None,
     address: Annotated[
@@ -209,6 +222,7 @@ def extract(
             idle_s=idle_seconds,
         ),
         max_frames_per_row=max_frames_per_row,
+        precision=precision,
         retry_failed=retry_failed,
         workers=workers,
         address=address,
@@ -225,6 +239,9 @@ def extract(
         splits=_names(splits),
         max_clips_per_split=max_clips_per_split,
         allow_outside=allow_outside,
+        dataset=dataset,
+        annotations=annotations,
+        unannotated=unannotated,
     )
     from ray_jobs.run import run  # here, so that the other commands do not wait for Ray
 
@@ -261,24 +278,14 @@ def failures(out: Out, as_json: Json = False) -> int:
     return views.failures(out, as_json)
 
 
-@app.command()
-def draw(
-    out: Out,
-    clip: Annotated[str, typer.Argument(help="Id of the clip.")],
-    frames: Annotated[
-        str | None, typer.Option(help="FRAMES, if the input no longer lies where it was.")
-    ] = None,
-    frame: Annotated[
-        list[int] | None, typer.Option(help="Position of a frame; several draw several pictures.")
-    ] = None,
-    to: Annotated[str, typer.Option(help="Folder for the pictures.")] = ".",
-) -> int:
-    """Draw landmarks or masks over frames of a clip, one PNG a frame; the one with most found by default."""
-    from ray_jobs.pictures import draw_clip
-
-    for path in draw_clip(out, clip, frames, frame or [], to):
-        print(path)
-    return 0
+app.command("datasets")(datasets.datasets)
+app.command("check-dataset")(datasets.check_dataset)
+app.command("annotate")(annotate.annotate)
+app.command("draw")(draw_command.draw)
+app.command("report")(report_command.report)
+app.command("export")(export.export)
+app.command("import")(import_.import_)
+app.command("verify")(verify.verify)
 
 
 models = typer.Typer(no_args_is_help=True, help="List and fetch the models of MediaPipe's Tasks.")

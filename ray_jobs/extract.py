@@ -132,7 +132,7 @@ def _ray(config: JobConfig) -> Iterator[float]:
             if config.address:
                 _connect(config.address)
             else:
-                with without_monitors():
+                with without_monitors(config.dashboard):
                     _start_local(config)
         loading.join()
         _be_quiet()

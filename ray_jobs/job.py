@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from extraction.clips import Clip
 from extraction.errors import JobError
@@ -17,7 +17,10 @@ from extraction.sources import (
     read_csv_manifest,
     select,
 )
+from extraction.sources.datasets.matching import match
+from extraction.sources.datasets.registry import find_dataset
 from ray_jobs.config import JobConfig, usable_cores, versions
+from ray_jobs.datasets import store_annotations
 from storage.dataset import Dataset
 from storage.manifest import read_parquet_manifest
 from storage.plan import Plan, Revision, revise
@@ -41,6 +44,9 @@ class Inputs:
         splits: Only these; all where empty.
         max_clips_per_split: At most so many of each split, the first in natural order.
         allow_outside: Whether a manifest may name paths outside its folder by ``..``.
+        dataset: Name of the data set that ``frames`` is, ``"auto"``, or None where it is any folder of clips.
+        annotations: Where its annotations lie, if not in ``frames``.
+        unannotated: Whether to take what is there without an annotation, too.
     """
 
     frames: str | None = None
@@ -51,6 +57,9 @@ class Inputs:
     splits: tuple[str, ...] = ()
     max_clips_per_split: int | None = None
     allow_outside: bool = False
+    dataset: str | None = None
+    annotations: str | None = None
+    unannotated: bool = False
 
     @property
     def source(self) -> str:
@@ -101,7 +110,9 @@ def check(config: JobConfig, inputs: Inputs, overwrite: bool) -> Dataset:
 
 def _options(config: JobConfig, inputs: Inputs) -> dict[str, object]:
     """What must be the same in every run on a data set: where split_from differs, splits would mix."""
-    return {**config.result_options(), "split_from": inputs.split_from}
+    options = {**config.result_options(), "split_from": inputs.split_from}
+    # Ids and splits are the data set's own. Left out without one, as before there was this choice.
+    return {**options, "dataset": inputs.dataset} if inputs.dataset else options
 
 
 @contextmanager
@@ -140,11 +151,30 @@ def job(
             if revision.plan != dataset.plan():
                 mark.check()
                 dataset.write_plan(revision.plan)
+            if discovery.annotated:
+                mark.check()
+                store_annotations(dataset, discovery)
             yield Prepared(mark.job_id, discovery, revision, revision.plan.by_shard())
     finally:
         with suppress(JobError):
             dataset.store.sweep()  # what workers left that were killed
         mark.release()
+
+
+def resolved(inputs: Inputs) -> Inputs:
+    """Finds out which data set ``--dataset auto`` is, and checks that the options go together.
+
+    Raises:
+        JobError: If they do not, or the data set is not there.
+    """
+    if inputs.dataset is None:
+        if inputs.annotations or inputs.unannotated:
+            raise JobError("--annotations and --unannotated go with --dataset NAME (or --dataset auto)")
+        return inputs
+    if inputs.frames is None or inputs.manifest is not None:
+        raise JobError("--dataset NAME takes the folder that was unpacked: extract --dataset NAME ROOT OUT")
+    located = find_dataset(inputs.dataset, inputs.frames, inputs.annotations)
+    return replace(inputs, dataset=located.layout.name)
 
 
 def discover(inputs: Inputs, on_progress: Callable[[DiscoveryCounts], None] | None = None) -> Discovery:
@@ -155,6 +185,9 @@ def discover(inputs: Inputs, on_progress: Callable[[DiscoveryCounts], None] | No
     """
     if (inputs.frames is None) == (inputs.manifest is None):
         raise JobError("give either FRAMES, a folder of clips, or --manifest FILE, not both and not neither")
+    if inputs.dataset is not None:
+        located = find_dataset(inputs.dataset, inputs.frames, inputs.annotations)
+        return match(located, inputs.unannotated, on_progress)
     if inputs.frames is not None:
         if inputs.split_from not in ("folder", "none"):
             raise JobError(f"--split-from must be 'folder' or 'none', found {inputs.split_from!r}")

@@ -22,13 +22,22 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def without_monitors() -> Iterator[None]:
-    """While ``ray.init`` runs in the body, it starts neither autoscaler monitor nor log monitor."""
+def without_monitors(dashboard: bool) -> Iterator[None]:
+    """While ``ray.init`` runs in the body, it starts neither autoscaler monitor nor log monitor.
+
+    Args:
+        dashboard: Whether there is to be one. Otherwise its agent comes in the form that it has in a Ray
+            without the ``default`` extra.
+    """
     with ExitStack() as stack:
         with suppress(ImportError, AttributeError):
             full = importlib.import_module("ray._private.parameter").RayParams
             lean = functools.partial(full, no_monitor=True, include_log_monitor=False)
             stack.enter_context(patch("ray._private.parameter.RayParams", lean))
+            utils = importlib.import_module("ray._private.utils")
+            if not dashboard and hasattr(utils, "get_dashboard_dependency_error"):
+                missing = ImportError("left out by this job")
+                stack.enter_context(patch.object(utils, "get_dashboard_dependency_error", lambda: missing))
         yield
 
 

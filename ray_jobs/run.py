@@ -14,8 +14,9 @@ from extraction.detectors import resolve_engine
 from extraction.gl import Meaning
 from extraction.gl_choice import foreseen
 from ray_jobs.config import JobConfig
+from ray_jobs.datasets import told
 from ray_jobs.display import discovery_shown, duration, shown
-from ray_jobs.job import Inputs, Prepared, check, discover, job
+from ray_jobs.job import Inputs, Prepared, check, discover, job, resolved
 from ray_jobs.summary import Summary, sum_up
 from ray_jobs.tally import Tally
 from ray_jobs.worker_log import LogTail
@@ -56,6 +57,7 @@ def run(config: JobConfig, inputs: Inputs, overwrite: bool, began: float, consol
         JobError: If the job cannot be done.
         KeyboardInterrupt: If it was stopped; what is whole stays.
     """
+    inputs = resolved(inputs)
     config = replace(config, detector=resolve_engine(config.detector))
     dataset = check(config, inputs, overwrite)
     alone = None if config.address else foreseen(config.detector, config.policy.gl_fallback)
@@ -126,6 +128,8 @@ def _tell_plan(console: Console, prepared: Prepared) -> None:
         f"found {len(found.clips):,} clips{f' (passed over {rest})' if rest else ''}; "
         f"to do: {to_do:,} clips in {len(shards):,} shards"
     )
+    for line in told(found, prepared.revision.plan):
+        console.print(escape(line))
     for path, reason in found.unreadable[:_LINES_SHOWN]:
         console.print(f"[yellow]warning:[/yellow] {escape(path)}: cannot be listed: {escape(reason)}")
     if len(found.unreadable) > _LINES_SHOWN:

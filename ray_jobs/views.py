@@ -5,27 +5,35 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ray_jobs.display import duration
+from ray_jobs.sparkline import binned, sparkline
 from storage import summary
+from storage.annotations import described, read_about
 from storage.dataset import Dataset
 from storage.schema import has_masks, num_points, part_shapes
 
 _HANDS = ("left_hand", "right_hand")
 _FEW = 3
+_FEWEST_BINS, _MOST_BINS, _JSON_BINS = 10, 100, 100
+"""Marks of a sparkline; more than a hundred say no more to the eye."""
 _FILE_COLUMNS = 200
 """Width of tables that go to a file or another program, which know no width of their own."""
 
 
 def progress(out: str, as_json: bool) -> int:
     """Prints clips done, failed and to do by split."""
-    counts = summary.progress(Dataset.open(out))
+    dataset = Dataset.open(out)
+    counts, annotations = summary.progress(dataset), read_about(dataset.store)
     if as_json:
-        return _print_json(dataclasses.asdict(counts))
+        about = dataclasses.asdict(annotations) if annotations else None
+        return _print_json({**dataclasses.asdict(counts), "annotations": about})
     table = _table("split", "clips", "done", "failed", "to do", "frames", "frames to do")
     for s in counts.splits:
         table.add_row(
@@ -46,6 +54,8 @@ def progress(out: str, as_json: bool) -> int:
     else:
         to_do = sum(split.to_do for split in counts.splits)
         console.print("no job runs; run the same extract command again to go on" if to_do else "complete")
+    for line in described(annotations) if annotations else ():
+        console.print(escape(line))
     return 0
 
 
@@ -91,7 +101,7 @@ def _view_all(dataset: Dataset, detailed: bool, as_json: bool) -> int:
         return _print_json(value)
     console = _console()
     options: Any = config["options"]
-    mode = "" if mask else f"{'static' if options['static'] else 'tracking'}, "
+    mode = "" if mask or options["static"] is None else f"{'static' if options['static'] else 'tracking'}, "
     console.print(
         f"{escape(dataset.store.location)}: engine {options['engine']}, "
         f"mediapipe {options['mediapipe_version']}, {mode}schema {config['schema_version']}"
@@ -126,7 +136,8 @@ def _contents(schema: pa.Schema, mask: str | None) -> list[str]:
 def _view_clip(dataset: Dataset, clip_id: str, detailed: bool, as_json: bool) -> int:
     clip = summary.describe(dataset, clip_id)
     if as_json:
-        return _print_json(dataclasses.asdict(clip))
+        presence = {part: binned(found, _JSON_BINS) for part, found in _presence(clip).items()}
+        return _print_json({**dataclasses.asdict(clip), "presence": presence})
     console = _console()
     row = clip.columns
     console.print(
@@ -141,6 +152,8 @@ def _view_clip(dataset: Dataset, clip_id: str, detailed: bool, as_json: bool) ->
         )
     if clip.masks is not None:
         console.print(f"  {'mask_png':<{width}} {clip.masks} masks ({_mask(dataset)}){_foreground(clip)}")
+    for line in _sparklines(clip, console):
+        console.print(line)
     for hand in filter(clip.missing.__contains__, _HANDS):
         console.print(f"  {hand} " + _missing(clip.missing[hand], detailed))
     for name, error in clip.frame_errors if detailed else clip.frame_errors[:_FEW]:
@@ -149,6 +162,32 @@ def _view_clip(dataset: Dataset, clip_id: str, detailed: bool, as_json: bool) ->
         shown = "; ".join(value) or "none" if isinstance(value, list) else str(value)
         console.print(f"  {name}: {escape(shown)}")
     return 0
+
+
+def _presence(clip: summary.ClipDescription) -> dict[str, NDArray[np.bool_]]:
+    """Where each part was found, bool (T,); world landmarks are found with the part that they belong to."""
+    presence = {}
+    for part, stretches in clip.missing.items():
+        if not part.endswith("_world"):
+            presence[part] = np.ones(clip.num_frames, np.bool_)
+            for first, last in stretches:
+                presence[part][first : last + 1] = False
+    return presence
+
+
+def _sparklines(clip: summary.ClipDescription, console: Console) -> list[str]:
+    """Presence from the first frame to the last, a line for each part, as wide as the terminal allows."""
+    presence = _presence(clip)
+    label = max((len(part) for part in presence), default=0) + 4
+    bins = max(_FEWEST_BINS, min(console.width - label - 1, _MOST_BINS))
+    encoding = console.encoding or "utf-8"
+    lines = [
+        f"  {part:<{label - 2}}{sparkline(binned(found, bins), encoding=encoding)}"
+        for part, found in presence.items()
+    ]
+    per_mark = clip.num_frames / min(bins, clip.num_frames) if clip.num_frames else 0
+    each = "1 frame" if per_mark == 1 else f"{per_mark:.3g} frames"
+    return [f"  found, from the first frame to the last; a mark is {each}", *lines] if lines else []
 
 
 def _foreground(clip: summary.ClipDescription) -> str:

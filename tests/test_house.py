@@ -12,7 +12,7 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[1]
 PACKAGES = ("ray_jobs", "storage", "extraction")
-HEAVY = ("ray", "mediapipe", "cv2", "av", "pandas")
+HEAVY = ("ray", "mediapipe", "cv2", "av", "pandas", "torch", "matplotlib")
 
 
 def modules(package: str) -> list[Path]:
@@ -83,7 +83,14 @@ def loaded_by(*names: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "names", [PACKAGES, ("ray_jobs.cli",), ("storage.dataset", "storage.summary"), ("extraction.sources",)]
+    "names",
+    [
+        PACKAGES,
+        ("ray_jobs.cli",),
+        ("storage.dataset", "storage.summary"),
+        ("storage.torch",),
+        ("extraction.sources",),
+    ],
 )
 def test_importing_is_cheap_and_silent(names):
     assert loaded_by(*names) & set(HEAVY) == set()

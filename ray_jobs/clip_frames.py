@@ -1,0 +1,232 @@
+"""A clip's frames with what was found in each, one after another: what all pictures are drawn from."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extraction.clips import from_uri
+from extraction.draw import Image, draw, frame_landmarks, read_classes
+from extraction.drawn_sheet import black, resized
+from extraction.errors import ClipError, JobError
+from extraction.frames import Frame, FrameOptions, open_frames
+from extraction.landmarks import ClipLandmarks, FrameLandmarks
+from extraction.sources import find_clip
+from storage.dataset import Dataset
+from storage.pieces import ClipPieces, find_pieces
+
+_NO_SIZE_PX = (480, 480)
+"""Of a black frame in a row where no frame could be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """What landmarks are drawn over.
+
+    Attributes:
+        black: Nothing: the input is not needed.
+        frames: The folder of clips; None where the input lies where it was read.
+    """
+
+    black: bool = False
+    frames: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One frame of a clip, ready to be drawn.
+
+    Attributes:
+        clip_id: Of the clip.
+        position: In the clip.
+        name: Of the frame.
+        image: uint8 (H, W, 3), RGB; black where the frame is not to be seen.
+        landmarks: What was found in it.
+        classes: uint8 (H, W) of its mask; None without one.
+        error: Why it is unreadable; None otherwise.
+    """
+
+    clip_id: str
+    position: int
+    name: str
+    image: Image
+    landmarks: FrameLandmarks
+    classes: Image | None = None
+    error: str | None = None
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of the frame."""
+        return self.image.shape[1], self.image.shape[0]
+
+    def caption(self) -> str:
+        """Which frame it is, and what is wrong with it."""
+        return f"{self.clip_id}  frame {self.position}" + (": unreadable" if self.error else "")
+
+    def enlarged(self, longer_side_px: int | None) -> "Shown":
+        """The same in another size; as it is where None."""
+        if longer_side_px is None:
+            return self
+        image = resized(self.image, longer_side_px)
+        rows = np.arange(image.shape[0]) * self.image.shape[0] // image.shape[0]
+        columns = np.arange(image.shape[1]) * self.image.shape[1] // image.shape[1]
+        classes = None if self.classes is None else self.classes[rows][:, columns]
+        return replace(self, image=image, classes=classes)
+
+    def drawn(self, longer_side_px: int | None, caption: str | None = None) -> Image:
+        """The picture of it: of the size asked for, by default large enough to see.
+
+        Args:
+            longer_side_px: Of the picture.
+            caption: Instead of its own.
+        """
+        shown = self.enlarged(longer_side_px)
+        least = 480 if longer_side_px is None else 0
+        words = self.caption() if caption is None else caption
+        return draw(
+            shown.image, shown.landmarks, classes=shown.classes, min_side_px=least, caption=words or None
+        )
+
+
+class ClipFrames:
+    """The frames of one clip.
+
+    Args:
+        dataset: Whose.
+        clip_id: Which clip.
+        background: What is drawn over.
+
+    Raises:
+        JobError: If the clip is not there.
+    """
+
+    def __init__(self, dataset: Dataset, clip_id: str, background: Background) -> None:
+        self._pieces: ClipPieces = find_pieces(dataset, clip_id)
+        self._background = background
+        options: Any = dataset.config()["options"]
+        usual = FrameOptions()
+        # As they were read; at which rate a folder plays decides what a range of milliseconds holds.
+        self._frame_options = FrameOptions(
+            max_pixels=int(options.get("max_pixels", usual.max_pixels)),
+            default_fps=float(options.get("fps", usual.default_fps)),
+        )
+        self._mask = str(options.get("mask", "category"))
+        self.clip_id = clip_id
+
+    def __len__(self) -> int:
+        return self._pieces.num_frames
+
+    def fps(self) -> float:
+        """Frames per second."""
+        return next(iter(self._pieces)).fps
+
+    def choose(self, how_much: Callable[[NDArray[np.int64]], int]) -> int:
+        """Chooses a position by how much was found.
+
+        Args:
+            how_much: Gets int64 (T,), how many parts were found in each frame (of masks alone, how many
+                pixels of foreground), and says which.
+        """
+        return how_much(np.concatenate([_counts(piece, self._mask) for piece in self._pieces]))
+
+    def check(self, positions: list[int]) -> None:
+        """Makes sure that frames are there.
+
+        Raises:
+            JobError: Naming the first that is not.
+        """
+        if wrong := [position for position in positions if not 0 <= position < len(self)]:
+            raise JobError(f"{self.clip_id!r}: it has frames 0 to {len(self) - 1}, found --frame {wrong[0]}")
+
+    def at(self, positions: list[int]) -> list[Shown]:
+        """Some frames, in order; an unreadable one is an error, as it shows nothing.
+
+        Raises:
+            JobError: If a frame is not to be had, or is not the one that was extracted.
+        """
+        self.check(positions)
+        shown = list(self.shown(set(positions)))
+        for frame in shown:
+            if frame.error and not self._background.black:
+                raise JobError(f"{self.clip_id!r}: frame {frame.position} cannot be read: {frame.error}")
+        return shown
+
+    def shown(self, wanted: set[int] | None = None) -> Iterator[Shown]:
+        """Frames one after another; memory holds one image and the landmarks of some rows.
+
+        Args:
+            wanted: Positions; all where None.
+
+        Raises:
+            JobError: If a frame is not to be had, or is not the one that was extracted.
+        """
+        with closing(self._images(wanted)) as images:
+            size = _NO_SIZE_PX
+            for piece in self._pieces:
+                first = piece.first_frame
+                readable = piece.frame_sizes_px[piece.frame_sizes_px[:, 0] > 0]
+                size = tuple(readable[0].tolist()) if len(readable) else size
+                for row in range(len(piece)):
+                    if wanted is not None and first + row not in wanted:
+                        continue
+                    own = tuple(piece.frame_sizes_px[row].tolist())
+                    yield self._one(piece, row, own if own[0] else size, images)
+                if wanted is not None and first + len(piece) > max(wanted, default=-1):
+                    return
+
+    def _one(self, piece: ClipLandmarks, row: int, size: tuple[int, int], images: Iterator[Frame]) -> Shown:
+        position, name, image = piece.first_frame + row, piece.frame_names[row], black(*size)
+        error = piece.frame_errors[row] or ("unreadable" if piece.frame_status[row] == 2 else None)
+        if not self._background.black:
+            frame = next(images, None)
+            if frame is None or frame.index != position:
+                raise JobError(
+                    f"{self.clip_id!r}: frame {position} is no longer in {self._where()}: "
+                    "give --frames FRAMES, or --on black"
+                )
+            if frame.name != name:
+                raise JobError(
+                    f"{self.clip_id!r}: frame {position} was {name!r} when it was extracted, now it is "
+                    f"{frame.name!r} in {self._where()}: give the frames that were extracted, or --on black"
+                )
+            image, error = (image, frame.error) if frame.image is None else (frame.image, None)
+        found = frame_landmarks(piece, row)
+        classes = read_classes(found.mask_png, self._mask) if found.mask_png is not None else None
+        if classes is not None and classes.shape != image.shape[:2]:
+            classes = None
+        return Shown(self.clip_id, position, name, image, found, classes, error)
+
+    def _images(self, wanted: set[int] | None) -> Generator[Frame, None, None]:
+        """The wanted frames; the others are decoded and let go."""
+        if self._background.black:
+            return
+        clip = replace(self._pieces.clip, uri=self._pieces.uri)
+        if self._background.frames is not None:
+            found = find_clip(self._background.frames, self.clip_id)
+            clip = replace(clip, uri=found.uri, kind=found.kind)
+        try:
+            for frame in open_frames(clip, self._frame_options).frames:
+                if wanted is None or frame.index in wanted:
+                    yield frame
+        except ClipError as error:
+            raise JobError(
+                f"{error}; if the frames lie elsewhere now, say where with --frames FRAMES, "
+                "or draw without them: --on black"
+            ) from error
+
+    def _where(self) -> str:
+        return self._background.frames or from_uri(self._pieces.uri)
+
+
+def _counts(piece: ClipLandmarks, mask: str) -> NDArray[np.int64]:
+    """How much was found in each frame, int64 (T,): parts, or pixels of foreground where there are none."""
+    counts = np.zeros(len(piece), np.int64)
+    for part in piece.parts:
+        counts += piece.present(part)
+    masks = piece.masks_png if piece.masks_png is not None and not piece.parts else ()
+    for position, png in enumerate(masks):
+        counts[position] = 0 if png is None else np.count_nonzero(read_classes(png, mask))
+    return counts

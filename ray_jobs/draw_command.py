@@ -1,0 +1,135 @@
+"""What ``landmarks draw`` takes."""
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from extraction.errors import JobError
+
+if TYPE_CHECKING:
+    from ray_jobs.pictures import Drawn, Request
+
+_WHAT, _WHICH, _HOW = "What is drawn", "Which clips", "How it looks"
+
+
+def draw(
+    out: Annotated[str, typer.Argument(help="The data set: a folder, or a URI such as s3://bucket/folder.")],
+    clip: Annotated[str | None, typer.Argument(help="Id of the clip, unless some are sampled.")] = None,
+    frame: Annotated[
+        list[int] | None,
+        typer.Option(help="Position of a frame; several draw several pictures.", rich_help_panel=_WHAT),
+    ] = None,
+    video: Annotated[
+        str | None,
+        typer.Option(help="The whole clip: 'mp4' (H.264), 'gif' or 'webp'.", rich_help_panel=_WHAT),
+    ] = None,
+    every: Annotated[
+        int, typer.Option(help="Of a video, every N-th frame; it takes as long.", rich_help_panel=_WHAT)
+    ] = 1,
+    sheet: Annotated[
+        int | None,
+        typer.Option(help="So many evenly spaced frames in one picture.", rich_help_panel=_WHAT),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OUT2", help="Another data set, beside it with the difference.", rich_help_panel=_WHAT
+        ),
+    ] = None,
+    num_samples: Annotated[
+        int | None,
+        typer.Option(help="So many clips of the whole data set, by chance.", rich_help_panel=_WHICH),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of that chance.", rich_help_panel=_WHICH)] = 0,
+    splits: Annotated[
+        str, typer.Option(help="Samples of these splits only: train,dev.", rich_help_panel=_WHICH)
+    ] = "",
+    individual: Annotated[
+        bool, typer.Option(help="Of a sample, each part close up.", rich_help_panel=_WHICH)
+    ] = True,
+    combined: Annotated[
+        bool, typer.Option(help="Of a sample, the frame with all parts.", rich_help_panel=_WHICH)
+    ] = True,
+    grid: Annotated[
+        bool, typer.Option(help="All samples in one picture, too.", rich_help_panel=_WHICH)
+    ] = True,
+    on: Annotated[
+        str, typer.Option(help="'frames', or 'black', which needs no input.", rich_help_panel=_HOW)
+    ] = "frames",
+    frames: Annotated[
+        str | None,
+        typer.Option(help="FRAMES, if the input no longer lies where it was.", rich_help_panel=_HOW),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(help="Longer side of a frame's picture in px; 512 of samples.", rich_help_panel=_HOW),
+    ] = None,
+    to: Annotated[str, typer.Option(help="Folder for the pictures.", rich_help_panel=_HOW)] = ".",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> int:
+    """Draw landmarks or masks over a clip's frames; by default one PNG, of the frame with most found."""
+    from ray_jobs.clip_frames import Background
+    from ray_jobs.pictures import Request, draw_samples, sample_clips
+
+    _check(clip, frame, video, sheet, num_samples, on, every)
+    request = Request(out, to, Background(on == "black", frames), image_size, against)
+    names = tuple(filter(None, (name.strip() for name in splits.split(","))))
+    chosen = [clip] if clip is not None else sample_clips(request, num_samples or 0, seed, names)
+    if clip is None and video is None and sheet is None:
+        made = draw_samples(request, chosen, seed, individual, combined, grid)
+    else:
+        made = [drawn for one in chosen for drawn in _clip(request, one, frame or [], video, every, sheet)]
+    if as_json:
+        print(json.dumps([dataclasses.asdict(drawn) for drawn in made], indent=2))
+    else:
+        for drawn in made:
+            print(drawn.path)
+    return 0
+
+
+def _check(
+    clip: str | None,
+    frame: list[int] | None,
+    video: str | None,
+    sheet: int | None,
+    num_samples: int | None,
+    on: str,
+    every: int,
+) -> None:
+    from extraction.drawn_video import FORMATS
+
+    if (clip is None) == (num_samples is None):
+        found = "neither" if clip is None else "both"
+        raise JobError(
+            f"expected a CLIP or --num-samples N, found {found}: `landmarks view OUT --detailed` lists the "
+            "clips"
+        )
+    kinds = [
+        name
+        for name, value in (("--frame", frame), ("--video", video), ("--sheet", sheet))
+        if value is not None
+    ]
+    if len(kinds) > 1:
+        raise JobError(f"expected one of --frame, --video and --sheet, found {' and '.join(kinds)}")
+    if frame and num_samples is not None:
+        raise JobError("--frame is for one CLIP: of samples a frame is chosen by chance")
+    if video is not None and video not in FORMATS:
+        raise JobError(f"--video must be {', '.join(FORMATS)}, found {video!r}")
+    if every != 1 and video is None:
+        raise JobError("--every is for --video")
+    if on not in ("frames", "black"):
+        raise JobError(f"--on must be 'frames' or 'black', found {on!r}")
+
+
+def _clip(
+    request: "Request", clip: str, frame: list[int], video: str | None, every: int, sheet: int | None
+) -> "list[Drawn]":
+    from ray_jobs.pictures import draw_frames, draw_sheet, draw_video
+
+    if video is not None:
+        return [draw_video(request, clip, video, every)]
+    if sheet is not None:
+        return [draw_sheet(request, clip, sheet)]
+    return draw_frames(request, clip, frame)
