@@ -9,6 +9,9 @@ FRAMES ?=
 OUT ?=
 MINUTES ?=
 SEED ?=
+# An extra: what `make test` brings for the tests of its default line, the build without CUDA, never in the lock.
+# Without: make test TORCH=
+TORCH ?= 2.13.0
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 # The first line is the default one; .venv-3.13 beside it holds the other, for `make test`.
 VENV ?= .venv
@@ -18,18 +21,24 @@ export PATH := $(PATH):$(shell pyenv prefix 3.13 2>/dev/null)/bin
 export UV_NO_PROGRESS := 1
 export FRAMES OUT
 
-.PHONY: demo test pytest lint bench soak chaos lock clean
+.PHONY: demo pictures test pytest lint bench soak chaos lock clean
 
 demo: $(VENV)/.ready
 	@$(RUN)/python -m ray_jobs.demo $(if $(FRAMES),--frames "$$FRAMES") $(if $(OUT),--out "$$OUT")
 
-test: lint pytest
-	@if $(UV) python find 3.13 >/dev/null 2>&1; \
-	then $(MAKE) --no-print-directory VENV=.venv-3.13 PYTHON=3.13 pytest; \
-	else echo 'no Python 3.13 here: what needs mediapipe 1.x was not tested'; fi
+# The images of README and docs/pictures.md, from the demo's clips.
+pictures: demo
+	@$(RUN)/python -m ray_jobs.demo_pictures
 
-pytest: $(VENV)/.ready
-	$(RUN)/pytest
+test: lint pytest
+	@if ! $(UV) python find 3.13 >/dev/null 2>&1; \
+	then echo 'no Python 3.13 here: what needs mediapipe 1.x was not tested'; \
+	elif ! $(RUN)/python -c 'import ctypes; ctypes.CDLL("libEGL.so.1")' 2>/dev/null; \
+	then echo 'no libEGL.so.1 here (Debian: libegl1 libgles2): what needs mediapipe 1.x was not tested'; \
+	else $(MAKE) --no-print-directory VENV=.venv-3.13 PYTHON=3.13 TORCH= pytest; fi
+
+pytest: $(VENV)/.ready $(if $(TORCH),$(VENV)/.torch)
+	$(if $(TORCH),TORCH_PROMISED=1) $(RUN)/pytest
 
 lint: $(VENV)/.ready
 	$(RUN)/ruff format --check .
@@ -52,6 +61,15 @@ $(VENV)/.ready: requirements.lock pyproject.toml | $(filter .uv/bin/uv,$(UV))
 	$(UV) pip sync --quiet --python $(VENV) --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation --editable .
 	echo '$(PYTHON)' > $@
+
+# By pip, which knows of wheels that lie on this machine; by uv from PyTorch's own place. What torch needs beside
+# is in the lock; whatever makes .venv anew takes torch away, and this brings it back.
+$(VENV)/.torch: $(VENV)/.ready
+	@rm -f $@
+	$(UV) tool run --quiet pip --python $(RUN)/python install --quiet --no-deps torch==$(TORCH)+cpu || \
+		$(UV) pip install --quiet --python $(VENV) --no-deps --torch-backend cpu torch==$(TORCH) || \
+		{ echo 'torch $(TORCH) is not to be had here: make test TORCH= does without it'; exit 1; }
+	@touch $@
 
 # Another PYTHON than the one .venv was made for: make it anew.
 ifneq ($(PYTHON),$(shell cat $(VENV)/.ready 2>/dev/null))
