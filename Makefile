@@ -8,6 +8,8 @@ PYTHON ?= >=3.11,<3.13
 FRAMES ?=
 OUT ?=
 MINUTES ?=
+# Not empty: leave out the tests that are the same on every Python, and have run on the default one.
+ONCE ?=
 SEED ?=
 # An extra: what `make test` brings for the tests of its default line, the build without CUDA, never in the lock.
 # Without: make test TORCH=
@@ -35,10 +37,11 @@ test: lint pytest
 	then echo 'no Python 3.13 here: what needs mediapipe 1.x was not tested'; \
 	elif ! $(RUN)/python -c 'import ctypes; ctypes.CDLL("libEGL.so.1")' 2>/dev/null; \
 	then echo 'no libEGL.so.1 here (Debian: libegl1 libgles2): what needs mediapipe 1.x was not tested'; \
-	else $(MAKE) --no-print-directory VENV=.venv-3.13 PYTHON=3.13 TORCH= pytest; fi
+	else $(MAKE) --no-print-directory VENV=.venv-3.13 PYTHON=3.13 TORCH= ONCE=1 pytest; fi
 
 pytest: $(VENV)/.ready $(if $(TORCH),$(VENV)/.torch)
-	$(if $(TORCH),TORCH_PROMISED=1) $(RUN)/pytest
+	$(if $(TORCH),TORCH_PROMISED=1) $(RUN)/pytest -n 2 --dist loadfile -m 'not serial$(if $(ONCE), and not once)'
+	$(if $(TORCH),TORCH_PROMISED=1) $(RUN)/pytest -m 'serial$(if $(ONCE), and not once)'
 
 lint: $(VENV)/.ready
 	$(RUN)/ruff format --check .

@@ -11,7 +11,7 @@ from extraction.detectors import DetectorOptions
 from extraction.errors import JobError
 from extraction.frames import FrameOptions
 from extraction.policy import Policy
-from storage.rows import PRECISIONS
+from storage.precision import PRECISIONS
 
 _TRIED_FIRST = 50
 """A share of fewer clips says nothing."""
@@ -58,7 +58,7 @@ class JobConfig:
         frames: How to read frames.
         policy: When a detector counts as lost, and how often to try.
         max_frames_per_row: A longer clip becomes several rows.
-        precision: Of stored coordinates; see :data:`storage.rows.PRECISIONS`.
+        precision: Of stored coordinates; see :data:`storage.precision.PRECISIONS`.
         retry_failed: Try clips again that failed in an earlier run.
         workers: Actors, each with one detector; None for one a core.
         address: Of a running Ray cluster; None for a local one, started and stopped by the job.

@@ -15,7 +15,7 @@ from extraction.supervisor import DetectorProcess
 from ray_jobs.config import installed
 from storage.dataset import Dataset
 from storage.pieces import ClipPieces, clip_ids, find_pieces, sampled
-from storage.rows import rounded
+from storage.precision import rounded
 
 Finding = tuple[str, str]
 """Clip id, and what differs."""

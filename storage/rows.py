@@ -9,14 +9,10 @@ from numpy.typing import NDArray
 
 from extraction.clips import Clip
 from extraction.landmarks import ClipLandmarks
+from storage.precision import rounded
 from storage.schema import clip_schema, has_masks, part_shapes
 
 _T = TypeVar("_T", bound=np.generic)
-
-PRECISIONS = ("float32", "float16")
-"""Of coordinates and scores: as the detector gave them, or rounded by :func:`rounded`."""
-_DROPPED_BITS = 13
-"""A float32 has 23 bits behind the point, a float16 has 10."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +41,7 @@ def encode(
         clip: Whose landmarks they are.
         landmarks: T frames.
         provenance: How they came to be.
-        precision: One of :data:`PRECISIONS`.
+        precision: One of :data:`storage.precision.PRECISIONS`.
 
     Returns:
         A batch of one row in the schema of :func:`storage.schema.clip_schema`.
@@ -86,27 +82,6 @@ def encode(
         has_masks=landmarks.masks_png is not None,
     )
     return pa.RecordBatch.from_arrays([_column(values[f.name], f.type) for f in schema], schema=schema)
-
-
-def rounded(values: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
-    """Values as they are stored: with float16's 11 significant bits, or as they are.
-
-    The column stays one of float32, whose dropped bits compress to next to nothing: every reader goes on
-    unchanged, and what is too large or too small for a float16 is kept all the same.
-
-    Args:
-        values: float32 of any shape.
-        precision: One of :data:`PRECISIONS`.
-
-    Returns:
-        float32 of the same shape; rounded to the nearest, halves to the even; NaN bit for bit as it was.
-    """
-    if precision == "float32":
-        return values
-    bits = np.ascontiguousarray(values).view(np.uint32)
-    half = np.uint32((1 << (_DROPPED_BITS - 1)) - 1) + ((bits >> np.uint32(_DROPPED_BITS)) & np.uint32(1))
-    kept = (bits + half) & np.uint32(0xFFFFFFFF << _DROPPED_BITS & 0xFFFFFFFF)
-    return np.where(np.isnan(values), bits, kept).view(np.float32)
 
 
 def decode(rows: pa.RecordBatch | pa.Table, index: int = 0) -> ClipLandmarks:

@@ -26,6 +26,8 @@ from typing import NamedTuple
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 SEED = int(os.environ.get("FUZZ_SEED", "20261121"))
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "2.5"))
 MAX_PIXELS = 10**6

@@ -20,6 +20,8 @@ from storage.plan import Plan, revise
 from storage.schema import FAILURE_SCHEMA, PLAN_SCHEMA, clip_schema
 from storage.shards import Failure, failures_name, shard_name, write_shard
 
+pytestmark = pytest.mark.once
+
 REPO = Path(__file__).resolve().parents[1]
 
 # Pickles.

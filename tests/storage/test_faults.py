@@ -20,6 +20,7 @@ import pyarrow as pa
 import pytest
 from failing_syscalls import CAN_FAIL
 from flaky_s3 import Fault, FlakyS3
+from open_to_all import open_to_all
 
 from extraction.clips import Clip
 from extraction.errors import JobError
@@ -31,6 +32,8 @@ from storage.retry import Patience, can_pass, patiently
 from storage.running import JobMark, WorkerStatus, count_start, report, reports, running_job
 from storage.schema import clip_schema
 from storage.shards import Failure, shard_name, write_shard
+
+pytestmark = pytest.mark.once
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
 NOBODY = 65534
@@ -522,9 +525,7 @@ except JobError as error:
 
 def test_a_permission_that_is_lost_in_the_middle_of_a_shard(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lost")
-    for parent in (folder, folder.parent, folder.parent.parent):
-        if parent.owner() == folder.owner():
-            parent.chmod(0o755)
+    open_to_all(folder)
     (folder / "out").mkdir(mode=0o777)
     (folder / "out").chmod(0o777)
     with python(LOCKED_OUT, folder / "out", NOBODY, stdout=subprocess.PIPE) as child:

@@ -6,6 +6,7 @@ import sys
 
 import pyarrow as pa
 import pytest
+from open_to_all import open_to_all
 
 from extraction.errors import JobError
 from storage.dataset import Dataset
@@ -203,9 +204,7 @@ def unprivileged():
 @pytest.fixture
 def read_only(tmp_path_factory):
     folder = tmp_path_factory.mktemp("locked")
-    for parent in (folder, folder.parent, folder.parent.parent):
-        if parent.owner() == folder.owner():
-            parent.chmod(0o755)
+    open_to_all(folder)
     store = Store(str(folder))
     store.write("there/a", b"1")
     for place in (folder, folder / "there"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from real_dataset import SPLITS, real_landmarks
 
-from storage.rows import rounded
+from storage.precision import rounded
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/reading.md").read_text(encoding="utf-8")

@@ -12,7 +12,8 @@ from extraction.clips import Clip
 from extraction.landmarks import ClipLandmarks
 from extraction.topology import num_dims
 from storage.files import Store
-from storage.rows import Provenance, decode, encode, rounded
+from storage.precision import rounded
+from storage.rows import Provenance, decode, encode
 from storage.schema import SCHEMA_VERSION, clip_schema, num_points, part_shapes
 from storage.shards import shard_name, write_shard
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from open_to_all import open_to_all
 
 from extraction.clips import Clip
 from extraction.errors import JobError
@@ -206,9 +207,7 @@ def test_a_folder_that_may_not_be_listed_is_not_lost_silently(
             for path, reason in found.unreadable:
                 print("unreadable", os.path.basename(path), reason)
     """
-    for folder in [root, *root.parents]:
-        if os.stat(folder).st_uid == os.geteuid() and folder.is_relative_to(tmp_path.parents[1]):
-            folder.chmod(folder.stat().st_mode | 0o011)
+    open_to_all(root)
     command = [sys.executable, "-c", program, str(root), denied, str(NOBODY_UID)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path.cwd())
     (root / denied).chmod(0o755)
