@@ -165,7 +165,7 @@ class TestRemembering:
             b"[]",
             b"null",
             b'{"works": true}',
-            b'{"works": "no", "reason": "", "renderer": "", "unix_s": %d}' % time.time(),
+            b'{"works": "no", "reason": "", "renderer": "", "unix_s": NOW}',
             b'{"works": true, "reason": "", "renderer": "", "unix_s": NaN}',
             b'{"works": true, "reason": "", "renderer": "", "unix_s": "soon"}',
         ],
@@ -173,7 +173,7 @@ class TestRemembering:
     def test_a_damaged_file_is_no_verdict_and_is_mended(self, content, temporary):
         remember(HostVerdict(True))
         (file,) = folder_in(temporary).glob("*.json")
-        file.write_bytes(content)
+        file.write_bytes(content.replace(b"NOW", b"%d" % time.time()))
         assert recall() is None
         remember(HostVerdict(False))
         assert recall() is not None

@@ -130,9 +130,7 @@ class TestResolveTasks:
 
     @needs_new_line
     def test_missing_models_say_how_to_get_them(self, tmp_path):
-        with pytest.raises(
-            JobError, match="needs the models hand_landmarker, pose_landmarker_full"
-        ) as failed:
+        with pytest.raises(JobError, match="needs 3 models, 3 of them missing") as failed:
             resolve_engine(DetectorOptions(ENGINE))
         for name in ("hand_landmarker", "pose_landmarker_full", "face_landmarker"):
             assert f"landmarks models fetch {name}" in str(failed.value)
