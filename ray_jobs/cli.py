@@ -1,7 +1,6 @@
 """The command line, ``landmarks``: what each command takes; what it does lies in a module of its own."""
 
 import json
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -20,6 +19,8 @@ from extraction.policy import Policy, described, remedies
 from ray_jobs import annotate, datasets, draw_command, export, import_, report_command, verify, views
 from ray_jobs.config import FailureLimit, JobConfig
 from ray_jobs.job import Inputs
+from ray_jobs.submit import submit
+from ray_jobs.submitted import place_of
 from storage.running import process_began
 
 # Typer gives this base of BadParameter no public name of its own.
@@ -196,7 +197,7 @@ def extract(
     if out is None:
         raise JobError("expected FRAMES and OUT: landmarks extract FRAMES OUT (or --manifest FILE OUT)")
     config = JobConfig(
-        out=out if "://" in out else os.path.abspath(out),
+        out=place_of(out),
         detector=DetectorOptions(
             engine=engine or default_engine(),
             delegate=delegate,
@@ -253,6 +254,9 @@ def extract(
     if summary.complaint:
         raise FailureLimitError(summary.complaint)
     return summary.exit_code
+
+
+app.command("submit", context_settings={"ignore_unknown_options": True})(submit)
 
 
 @app.command()

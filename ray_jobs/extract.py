@@ -25,9 +25,9 @@ from ray_jobs.lean_ray import (
 )
 from ray_jobs.nodes import alive
 from ray_jobs.receipt import Receipt
-from ray_jobs.stages import ShardWorker
+from ray_jobs.same_code import SameCode, code_version, expect_same_code
 from storage.dataset import Dataset
-from storage.running import reports
+from storage.running import host_name, reports
 
 _OBJECT_STORE_BYTES = 200_000_000
 """Only shard numbers and receipts flow through Ray; frames and landmarks never do."""
@@ -76,9 +76,10 @@ def _turn(
     elsewhere: dict[str, Any] = {}
     if bad:
         elsewhere["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(bad))})"}
+    worker = ray.put({"config": config, "job_id": job_id, "turn": turn})
     receipts = todo.map_batches(
-        ShardWorker,
-        fn_constructor_kwargs={"config": config, "job_id": job_id, "turn": turn},
+        SameCode,
+        fn_constructor_kwargs={"code": code_version(), "host": host_name(), "arguments": [worker]},
         # A second task waiting at a busy worker could be the last of the job, with the others idle.
         compute=ray.data.ActorPoolStrategy(size=num_workers, max_tasks_in_flight_per_actor=1),
         batch_size=1,
@@ -89,7 +90,7 @@ def _turn(
     with _parked_released(Dataset(config.out), shards, num_workers, turn):
         try:
             for row in receipts.iter_rows():
-                yield Receipt.from_json(row["receipt"])
+                yield Receipt.from_json(expect_same_code(row["receipt"]))
         except ray.exceptions.RayError as error:
             raise JobError(f"Ray stopped the job: {error}") from error
 

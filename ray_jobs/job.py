@@ -47,6 +47,9 @@ class Inputs:
         dataset: Name of the data set that ``frames`` is, ``"auto"``, or None where it is any folder of clips.
         annotations: Where its annotations lie, if not in ``frames``.
         unannotated: Whether to take what is there without an annotation, too.
+
+    Raises:
+        JobError: If they are not files of this machine.
     """
 
     frames: str | None = None
@@ -60,6 +63,15 @@ class Inputs:
     dataset: str | None = None
     annotations: str | None = None
     unannotated: bool = False
+
+    def __post_init__(self) -> None:
+        for place in filter(None, (self.frames, self.manifest, self.annotations)):
+            if "://" in place:
+                raise JobError(
+                    "expected a folder or file of this machine, found a URI "
+                    f"({place.partition('://')[0]}://...): mount what it names (a bucket by Mountpoint for "
+                    "Amazon S3 or rclone) and give that path; only OUT may be a URI"
+                )
 
     @property
     def source(self) -> str:

@@ -16,6 +16,7 @@ from extraction.errors import ClipError, JobError, NoDetectorError
 from extraction.supervisor import DetectorProcess, Extraction
 from ray_jobs.circuit import BadNodeError, Circuit, release_name
 from ray_jobs.config import JobConfig
+from ray_jobs.metrics import WorkerMetrics
 from ray_jobs.nodes import has_other_nodes, node_id
 from ray_jobs.receipt import Receipt
 from ray_jobs.worker_log import WorkerLog
@@ -51,6 +52,7 @@ class ShardWorker:
         self._name = f"{self._host}-{os.getpid()}"
         self._circuit = Circuit(self._dataset, self._host, has_other_nodes)
         self._log = WorkerLog(self._dataset.store, self._name)
+        self._metrics = WorkerMetrics(self._host)
         self._detector = DetectorProcess(
             config.detector,
             config.frames,
@@ -126,6 +128,8 @@ class ShardWorker:
             has_masks=info.has_masks,
         )
         self._first_frame_at = progress.first_frame_at
+        events = dict(self._detector.events - before[0])
+        self._metrics.detector_events(events)
         return Receipt(
             shard=shard,
             clips=len(clips) - len(failures),
@@ -136,7 +140,7 @@ class ShardWorker:
             worker=self._name,
             first_frame_at=self._first_frame_at,
             finished_at=time.time(),
-            events=dict(self._detector.events - before[0]),
+            events=events,
             log_lines=dict(Counter(self._log.native.counts) - before[1]),
             notice=self._detector.notice,
             reasons=progress.reasons,
@@ -167,7 +171,7 @@ class ShardWorker:
     def _extract(self, clip: Clip, progress: "_Progress") -> Rows | Failure:
         try:
             extraction = self._detector.extract(
-                clip, lambda frames: progress.show(frames, clip.clip_id, self._detector.child_pid)
+                clip, lambda frames: self._seen(progress, frames, clip.clip_id)
             )
         except OSError as error:
             # Not OUT: too many processes or open files, or no room for what a long clip spools.
@@ -183,6 +187,7 @@ class ShardWorker:
                 self._circuit.clip_lost(error, self._detector.extract)
             self._log.keep()  # its last lines, wherever the job is stopped
             progress.failed(error)
+            self._metrics.clip_failed(error.reason)
             progress.notice = self._detector.notice
             return Failure(
                 clip.clip_id,
@@ -195,12 +200,17 @@ class ShardWorker:
                 host=self._host,
             )
         self._circuit.clip_done()
+        self._metrics.clip_done(extraction.num_frames, extraction.num_unreadable, extraction.attempts)
         progress.clips += 1
         progress.notice = self._detector.notice
         progress.frames += extraction.num_frames
         progress.unreadable_frames += extraction.num_unreadable
         provenance = self._provenance(extraction)
         return (encode(clip, piece, provenance, self._precision) for piece in extraction.pieces)
+
+    def _seen(self, progress: "_Progress", frames: int, clip_id: str) -> None:
+        if progress.show(frames, clip_id, self._detector.child_pid):
+            self._metrics.frames_so_far(frames)
 
     def _provenance(self, extraction: Extraction) -> Provenance:
         return Provenance(
@@ -242,11 +252,12 @@ class _Progress:
         self.reasons[error.reason] = self.reasons.get(error.reason, 0) + 1
         self.examples[error.reason] = printable(str(error))[:_EXAMPLE_CHARACTERS]
 
-    def show(self, clip_frames: int, clip_id: str, child_pid: int | None) -> None:
+    def show(self, clip_frames: int, clip_id: str, child_pid: int | None) -> bool:
+        """Writes a report if it is time for one, and says whether it was."""
         now = time.time()
         self.first_frame_at = self.first_frame_at or now
         if now - self._shown < _REPORT_S:
-            return
+            return False
         self._shown = now
         status = WorkerStatus(
             worker=self.worker,
@@ -266,3 +277,4 @@ class _Progress:
         # A report that cannot be written costs a look at the progress, not a clip.
         with suppress(JobError):
             report(self.store, status)
+        return True

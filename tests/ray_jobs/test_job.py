@@ -67,3 +67,9 @@ def test_clips_that_vanished_are_not_forgotten(portrait, tmp_path):
 def test_a_policy_out_of_range():
     with pytest.raises(JobError, match="--max-attempts must be 1 or more, found 0"):
         JobConfig("out", policy=Policy(remedies=remedies(max_attempts=0)))
+
+
+@pytest.mark.parametrize("given", [{"frames": "s3://bucket/in"}, {"manifest": "gs://bucket/clips.csv"}])
+def test_inputs_on_an_object_store_are_refused_before_anything_is_made(given):
+    with pytest.raises(JobError, match=r"found a URI \(..://\.\.\.\): mount what it names"):
+        Inputs(**given)
