@@ -27,7 +27,7 @@ SHOULDERS = point_layout("pose+hands").index("pose", "left_shoulder", "right_sho
 def prepare(points, clip):
     """A random window of the clip, about the shoulders, in shoulder widths."""
     points = interpolated(points, longest_gap=3)
-    points = normalized(points, SHOULDERS, clip["width"] / clip["height"])
+    points = normalized(points, SHOULDERS, (clip["width"] or 1) / (clip["height"] or 1))
     start = torch.randint(max(len(points) - FRAMES, 0) + 1, ()).item()
     return points[start : start + FRAMES]
 

@@ -62,7 +62,7 @@ def annotate(
             mark.check()
             mark.renew()
 
-        changes = annotate_rows(target, _said_of(matched), before_commit=still_ours)
+        changes = annotate_rows(target, _said_of(matched, planned, located), before_commit=still_ours)
         kept = _with_what_lay_there(target, located, said, holes)
         uris = {matched[c.clip_id].clip_id: c.uri for c in planned if c.clip_id in matched}
         kept = replace(kept, uris={**kept.uris, **uris})
@@ -71,7 +71,10 @@ def annotate(
         write_annotations(target.store, rows, summed_up(about(kept), rows))
     finally:
         mark.release()
-    moved = [c.clip_id for c in planned if c.clip_id in matched and matched[c.clip_id].split != c.split]
+    splits = {c.clip_id: matched[c.clip_id].split for c in planned if c.clip_id in matched}
+    if located.layout.takes_all:  # its table need not speak of splits
+        splits = {clip_id: split for clip_id, split in splits.items() if split is not None}
+    moved = [c.clip_id for c in planned if splits.get(c.clip_id, c.split) != c.split]
     told = {
         "dataset": located.layout.name,
         "matched": len(matched),
@@ -118,10 +121,17 @@ def matching(clips: Sequence[Clip], said: Sequence[Annotation], located: Located
     return matched
 
 
-def _said_of(matched: Mapping[str, Annotation]) -> dict[str, Said]:
+def _said_of(matched: Mapping[str, Annotation], planned: Sequence[Clip], located: Located) -> dict[str, Said]:
+    """What is to stand; a column of which a table of the user's own says nothing stays as it is."""
+    names = set(ANNOTATIONS)
+    if located.layout.takes_all:
+        names = {name for name in ANNOTATIONS if any(getattr(a, name) is not None for a in matched.values())}
     return {
-        clip_id: {name: getattr(annotation, name) for name in ANNOTATIONS}
-        for clip_id, annotation in matched.items()
+        clip.clip_id: {
+            name: getattr(matched[clip.clip_id] if name in names else clip, name) for name in ANNOTATIONS
+        }
+        for clip in planned
+        if clip.clip_id in matched
     }
 
 

@@ -13,7 +13,7 @@ from extraction.draw import Image, draw, frame_landmarks, read_classes
 from extraction.drawn_sheet import black, resized
 from extraction.errors import ClipError, JobError
 from extraction.frames import Frame, FrameOptions, open_frames
-from extraction.landmarks import ClipLandmarks, FrameLandmarks
+from extraction.landmarks import ClipLandmarks, FrameLandmarks, FrameStatus
 from extraction.sources import find_clip
 from storage.dataset import Dataset
 from storage.pieces import ClipPieces, find_pieces
@@ -222,11 +222,15 @@ class ClipFrames:
 
 
 def _counts(piece: ClipLandmarks, mask: str) -> NDArray[np.int64]:
-    """How much was found in each frame, int64 (T,): parts, or pixels of foreground where there are none."""
+    """How much was found in each frame, int64 (T,): parts, or pixels of foreground where there are none.
+
+    -1 where the frame could not be read.
+    """
     counts = np.zeros(len(piece), np.int64)
     for part in piece.parts:
         counts += piece.present(part)
     masks = piece.masks_png if piece.masks_png is not None and not piece.parts else ()
     for position, png in enumerate(masks):
         counts[position] = 0 if png is None else np.count_nonzero(read_classes(png, mask))
+    counts[piece.frame_status == FrameStatus.UNREADABLE] = -1
     return counts

@@ -154,6 +154,8 @@ def census(found: Discovery, layout: Layout) -> list[SplitCensus]:
     assert found.annotated is not None
     annotated: dict[str, int] = {}
     for annotation in found.annotated.annotations:
+        if layout.takes_all and annotation.clip_id in found.annotated.uris:
+            continue  # counted with all that lies there
         split = annotation.split or NO_SPLIT
         annotated[split] = annotated.get(split, 0) + 1
     clips: dict[str, list[Clip]] = {}
@@ -164,7 +166,7 @@ def census(found: Discovery, layout: Layout) -> list[SplitCensus]:
     counts = []
     for name in names:
         expected, members = layout.expected.get(name, Expected()), clips.get(name, [])
-        number = annotated.get(name, 0) or (len(members) if layout.takes_all else 0)
+        number = annotated.get(name, 0) + (len(members) if layout.takes_all else 0)
         frames = sum(clip.num_frames for clip in members)
         counts.append(SplitCensus(name, number, len(members), frames, expected.clips, expected.frames))
     return counts

@@ -247,8 +247,8 @@ def draw_samples(
 
 
 def _any_found(counts: NDArray[np.int64], random: np.random.Generator) -> int:
-    """Any position with something in it; any at all where there is none."""
-    found = np.flatnonzero(counts)
+    """Any position with something in it; any at all that could be read where there is none."""
+    found = np.flatnonzero(counts > 0) if (counts > 0).any() else np.flatnonzero(counts == 0)
     return int(random.choice(found)) if len(found) else int(random.integers(len(counts)))
 
 

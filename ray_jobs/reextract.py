@@ -14,7 +14,7 @@ from extraction.landmarks import ClipLandmarks
 from extraction.supervisor import DetectorProcess
 from ray_jobs.config import installed
 from storage.dataset import Dataset
-from storage.pieces import ClipPieces, clip_ids, find_pieces, sampled
+from storage.pieces import ClipPieces, clip_ids, find_pieces, is_done, sampled
 from storage.precision import rounded
 
 Finding = tuple[str, str]
@@ -50,7 +50,9 @@ def reextract(
         max_pixels=int(options.get("max_pixels", FrameOptions().max_pixels)),
         default_fps=float(options.get("fps", FrameOptions().default_fps)),
     )
-    names = sampled(clip_ids(dataset), count, seed)
+    names = sampled(clip_ids(dataset), count, seed, lambda clip_id: is_done(dataset, clip_id))
+    if not names:
+        raise JobError(f"{dataset.store.location}: expected clips to extract again, none is done")
     length = int(options.get("max_frames_per_row", 10_000))
     found: list[Finding] = []
     with DetectorProcess(detector, frames, max_frames_per_piece=length) as process:

@@ -168,11 +168,16 @@ def _runtime_env(text: str, working_dir: str) -> dict[str, Any]:
 
 
 def _address(given: str) -> str:
-    named = (os.environ.get(name) for name in _ADDRESSES)
-    address = given or next(filter(None, named), _SERVER)
-    if not address.startswith(("http://", "https://")):
+    # RAY_ADDRESS may as well name a cluster to join, such as "auto".
+    named = (os.environ.get(name, "") for name in _ADDRESSES)
+    address = given or next((url for url in named if _is_url(url)), _SERVER)
+    if not _is_url(address):
         raise JobError(f"--address: expected the URL of a job server such as {_SERVER}, found {address!r}")
     return address
+
+
+def _is_url(address: str) -> bool:
+    return address.startswith(("http://", "https://"))
 
 
 def _client(address: str) -> "JobSubmissionClient":
@@ -205,7 +210,7 @@ def _client(address: str) -> "JobSubmissionClient":
 
 def _no_client(error: Exception) -> str:
     return (
-        "submitting needs more of Ray than a local job: pip install 'ray-landmarks[cluster]', or "
+        "submitting needs more of Ray than a local job: pip install '.[cluster]' in a checkout, or "
         f"'ray[default]' ({error})"
     )
 

@@ -156,6 +156,7 @@ class Format:
         ending: What PATH must end in for its consumers; "" where they do not mind.
         package: Name of an optional package to import that it needs; "" for none.
         uses_tensors: Whether torch's tensors stand in it where torch is there.
+        uses_classes: Whether numbers of classes stand in it: files of other classes do not go with it.
         accepts_drop: Whether ``--drop-empty-frames`` means anything to its consumers.
         accepts_parts: Whether ``--parts`` may choose other parts than ``parts``; ``()`` there means all.
         index: Names and bytes of small files beside, made from ``all_entries``; only in a folder.
@@ -176,6 +177,7 @@ class Format:
     ending: str = ""
     package: str = ""
     uses_tensors: bool = False
+    uses_classes: bool = False
     accepts_drop: bool = False
     accepts_parts: bool = False
     index: Callable[[ExportRun], Iterable[tuple[str, bytes]]] = lambda _: ()

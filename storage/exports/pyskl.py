@@ -55,5 +55,6 @@ FORMATS = (
         file_of=one_file,
         write=_write,
         ending=".pkl",
+        uses_classes=True,
     ),
 )

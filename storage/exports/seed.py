@@ -26,7 +26,7 @@ from storage.exports.protocol import (
     split_and_name,
 )
 from storage.face68 import FACE_INDICES, FACE_POINTS
-from storage.imports.source import About, Frames, SourceClip, clip_of
+from storage.imports.source import SPLIT_NAMES, About, Frames, SourceClip, clip_of
 from storage.shards import NO_SPLIT
 from storage.stored import StoredClip
 
@@ -303,8 +303,9 @@ class SeedB:
                 if not isinstance(sample, dict) or "keypoint" not in sample:
                     raise JobError(f"{location}: {key!r}: expected a dict with 'keypoint'")
                 first, slash, _ = key.partition("/")
-                own = split or (first if slash else None)
-                clip_id = key if own is None or key.startswith(f"{own}/") else f"{own}/{key}"
+                own = split or (first if slash and first in SPLIT_NAMES else None)
+                is_in_id = own in (None, NO_SPLIT) or key.startswith(f"{own}/")
+                clip_id = key if is_in_id else f"{own}/{key}"
                 self._samples.setdefault(clip_id, sample)
                 frames = self._points(sample, clip_id).shape[0]
                 said = {name: str(sample[name]) for name in ("gloss", "text") if sample.get(name)}

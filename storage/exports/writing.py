@@ -1,5 +1,6 @@
 """Exporting: every format goes through here, and gets its clips one after another."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -180,6 +181,8 @@ def _identity(dataset: Dataset, known: Format, run: ExportRun) -> dict[str, obje
     options["splits"] = sorted(run.options.splits)
     options["parts"] = list(run.parts)
     options["tensors"] = ("torch" if run.with_torch else "numpy") if known.uses_tensors else None
+    if known.uses_classes:
+        options["classes"] = hashlib.sha256("\0".join(run.classes.names).encode()).hexdigest()[:16]
     return {
         "format": known.name,
         "source": {

@@ -1,7 +1,9 @@
 """Finding out what lies at a place: a data set of ours, ``.pose`` files, or a pickle of the older scripts."""
 
+import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from extraction.errors import JobError
@@ -32,12 +34,22 @@ def open_source(location: str, fps: float = 25.0) -> Source:
         return PoseFiles(location)
     if os.path.isfile(location):
         return _open_pickle(location, fps)
-    files = {split: f"{location}.{split}" for split in SPLIT_NAMES if os.path.isfile(f"{location}.{split}")}
-    if files:
+    if files := _files_of_splits(location):
         return SeedB({split: _tree_b(path) for split, path in files.items()}, location, fps)
     raise JobError(
         f"{location}: nothing is there, nor is {location}.train, .dev, .val or .test: mend the path"
     )
+
+
+def _files_of_splits(base: str) -> dict[str | None, str]:
+    """Split to file of all that an export named so, or, without its manifest, that bears a usual name."""
+    files: dict[str | None, str] = {split: f"{base}.{split}" for split in SPLIT_NAMES}
+    with suppress(OSError, ValueError, TypeError, KeyError), open(f"{base}.manifest.json", "rb") as file:
+        listed = [os.path.basename(str(entry["name"])) for entry in json.load(file)["files"]]
+        start = f"{os.path.basename(base)}."
+        endings = [name.removeprefix(start) for name in listed if name.startswith(start)]
+        files |= {ending: f"{base}.{ending}" for ending in endings}
+    return {split: path for split, path in files.items() if os.path.isfile(path)}
 
 
 def _open_folder(location: str) -> Source:

@@ -150,6 +150,8 @@ def _clip_of(annotation: Annotation, index: _Index, layout: Layout, holes: list[
 
 def _annotated(annotation: Annotation, source: Source, found: Clip, layout: Layout) -> Clip:
     spoken = {name: getattr(annotation, name) for name in ("clip_id", "split", *ANNOTATIONS)}
+    if layout.takes_all and annotation.split is None:
+        spoken["split"] = found.split  # the table need not say what the tree does
     clip = dataclasses.replace(found, **spoken, fps=_fps(layout, found))
     if source.may_be_cut and not _can_be_whole(source, found):
         return clip

@@ -214,3 +214,24 @@ def read_all(path: Path) -> None:
     source = open_source(str(path))
     for clip in source.clips():
         source.read(clip)
+
+
+def test_clips_of_no_split_and_of_odd_splits_come_back_from_layout_b(tmp_path, shared_clips):
+    from real_dataset import make_dataset
+
+    from storage.exports.registry import format_named
+    from storage.exports.writing import export
+    from storage.imports.opening import open_source
+
+    dataset = make_dataset(tmp_path / "out", shared_clips)
+    for split, new in (("dev", "none"), ("test", "fold1")):
+        folder = tmp_path / "out/clips" / f"split={split}"
+        folder.rename(folder.with_name(f"split={new}"))
+    export(dataset, format_named("pickle-splits"), str(tmp_path / "base"))
+    found = open_source(str(tmp_path / "base")).clips()
+    assert {(clip.clip_id, clip.split) for clip in found} == {
+        ("train/bsl_demo", "train"),
+        ("train/wave", "train"),
+        ("dev/french_a1", None),
+        ("fold1/test/squats", "fold1"),
+    }
