@@ -89,12 +89,12 @@ def told(found: Discovery, plan: Plan) -> list[str]:
 def _outdated(found: Discovery, plan: Plan) -> list[str]:
     """Clips of which the plan, and with it their rows, say something else; a plain folder says nothing."""
     planned = {clip.clip_id: clip for clip in plan.clips}
-    speaking = [clip for clip in found.clips if found.annotated or any(_said(clip))]
-    return [c.clip_id for c in speaking if (old := planned.get(c.clip_id)) and _said(old) != _said(c)]
-
-
-def _said(clip: Clip) -> tuple[str | None, ...]:
-    return tuple(getattr(clip, name) for name in ANNOTATIONS)
+    names: tuple[str, ...] = tuple(ANNOTATIONS)
+    if found.annotated is None or LAYOUTS[found.annotated.name].takes_all:
+        # A table of one's own, or a manifest, speaks only of the columns that it fills.
+        names = tuple(name for name in names if any(getattr(clip, name) is not None for clip in found.clips))
+    pairs = [(planned[clip.clip_id], clip) for clip in found.clips if clip.clip_id in planned]
+    return [new.clip_id for old, new in pairs if any(getattr(old, n) != getattr(new, n) for n in names)]
 
 
 def _holes_told(annotated: AnnotatedSet) -> list[str]:

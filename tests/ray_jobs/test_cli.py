@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from extraction.errors import JobError
+from ray_jobs import submit
 from ray_jobs.cli import guarded, main
 
 
@@ -129,3 +131,13 @@ class TestReading:
     def test_no_data_set(self, command, fails, tmp_path):
         assert "no dataset.json" in fails(command, tmp_path / "nowhere")
         assert "no dataset.json" in fails(command, tmp_path)
+
+
+def test_a_cluster_to_join_is_no_job_server(monkeypatch):
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert submit._address("").startswith("http://127.0.0.1")
+    monkeypatch.setenv("RAY_ADDRESS", "https://head:8265")
+    assert submit._address("") == "https://head:8265"
+    with pytest.raises(JobError, match="--address: expected the URL of a job server"):
+        submit._address("auto")

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from real_dataset import POINTS
 
 from extraction.supervisor import DetectorProcess
 from ray_jobs.cli import main
@@ -19,7 +20,7 @@ from storage.dataset import Dataset
 from storage.plan import revise
 from storage.rows import Provenance, encode
 from storage.schema import parquet_options
-from storage.shards import write_shard
+from storage.shards import Failure, write_shard
 
 LEGACY = pytest.mark.skipif(
     sys.version_info >= (3, 13), reason="needs the legacy line of mediapipe (Python < 3.13)"
@@ -141,6 +142,17 @@ def test_the_same_bits_come_out_again(run, extracted, frames):
     text = run(0, extracted, "--frames", frames, "--reextract", "--sample", "9")
     assert "compared with the input: 2 clips" in text
     assert "extracted again here: 2 clips, compared bit for bit" in text
+
+
+@LEGACY
+def test_a_clip_that_failed_is_not_chosen(run, extracted, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(extracted, out)
+    dataset = Dataset(str(out))
+    (lost,) = [clip for clip in dataset.plan().clips if clip.clip_id == "train/wave"]
+    failure = Failure(lost.clip_id, lost.uri, "train", "decode", "broken", "it is broken", 1)
+    write_shard(dataset.store, dataset.plan().shard_of()[lost.clip_id], "train", POINTS, [failure])
+    assert "extracted again here: 1 clips" in run(0, out, "--reextract", "--sample", "9")
 
 
 @LEGACY

@@ -16,6 +16,7 @@ from real_dataset import POINTS, make_dataset, real_landmarks
 
 from extraction.clips import Clip
 from extraction.errors import JobError
+from storage.annotations import annotate
 from storage.dataset import Dataset
 from storage.exports.inventory import file_name
 from storage.exports.protocol import ExportOptions, Format
@@ -382,3 +383,13 @@ def test_memory_does_not_grow_with_the_number_of_clips(tmp_path, name):
     many = python_peak(small_dataset(tmp_path / "many", 96, POINTS, frames=20), name, tmp_path / "e2")
     more_points = (96 - 32) * 20 * 576 * 12
     assert many - few < more_points / 20
+
+
+def test_files_of_other_classes_are_not_added_to(tmp_path, shared_clips):
+    dataset = make_dataset(tmp_path / "out", shared_clips)
+    to = str(tmp_path / "train.pkl")
+    export(dataset, format_named("pyskl"), to, ExportOptions(splits=("train",)))
+    told = {"signer": None, "gloss": "A NEW ONE", "text": None, "label": None}
+    annotate(dataset, {"test/squats": told})
+    with pytest.raises(JobError, match="holds another export"):
+        export(dataset, format_named("pyskl"), to, ExportOptions(splits=("train",)))
