@@ -1,8 +1,6 @@
 """``landmarks export``: the data set in the formats that other training code reads."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated
 
@@ -11,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from extraction.errors import JobError
+from ray_jobs.counting_bar import counting_bar
 
 
 def export(
@@ -57,7 +56,7 @@ def export(
 
     known = format_named(format_name)
     options = ExportOptions(_names(splits), drop_empty_frames, _names(parts), tensors)
-    with _bar() as (on_start, on_clip):
+    with counting_bar("clips") as (on_start, on_clip):
         done = write(Dataset.open(out), known, to, options, on_start, on_clip)
     if as_json:
         print(json.dumps({"format": known.name, **asdict(done)}, indent=2))
@@ -79,18 +78,6 @@ def export(
 
 def _names(listed: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, (name.strip() for name in listed.split(",")))))
-
-
-@contextmanager
-def _bar() -> Iterator[tuple[Callable[[int], None], Callable[[], None]]]:
-    """A bar on a terminal, nothing elsewhere; yields what starts and what moves it."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("clips"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("clips", total=None)
-        yield lambda total: progress.update(task, total=total), lambda: progress.advance(task)
 
 
 def _list(as_json: bool) -> int:

@@ -270,24 +270,15 @@ def test_ranks_of_torch_distributed(many, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def in_s3(many):
+def in_s3(many, moto):
     """The same data set on an object store."""
-    server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
     import boto3
 
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "testing")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        s3 = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        s3.start()
-        host, port = s3.get_host_and_port()
-        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
-        client.create_bucket(Bucket="bucket")
-        for path in Path(many).rglob("*.*"):
-            client.upload_file(str(path), "bucket", f"out/{path.relative_to(many)}")
-        yield f"s3://bucket/out?endpoint_override={host}:{port}&scheme=http&region=us-east-1"
-        s3.stop()
+    host, port = moto
+    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
+    for path in Path(many).rglob("*.*"):
+        client.upload_file(str(path), "bucket", f"out/{path.relative_to(many)}")
+    return f"s3://bucket/out?endpoint_override={host}:{port}&scheme=http&region=us-east-1"
 
 
 def test_from_an_object_store(in_s3, many):

@@ -9,25 +9,15 @@ from storage.exports.protocol import ExportOptions
 from storage.exports.registry import format_named
 from storage.exports.writing import export
 
-server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
-
 
 @pytest.fixture(scope="module")
-def bucket():
+def bucket(moto):
     """The client of a bucket, and what a URI of it needs behind its question mark."""
     import boto3
 
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "testing")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        s3 = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        s3.start()
-        host, port = s3.get_host_and_port()
-        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
-        client.create_bucket(Bucket="bucket")
-        yield client, f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
-        s3.stop()
+    host, port = moto
+    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
+    return client, f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
 
 
 @pytest.mark.parametrize(
