@@ -1,13 +1,11 @@
 """Reading pickles of strangers: plain values, NumPy arrays and torch tensors, and nothing else.
 
-A pickle is a program that may call anything its reader can import. Here nothing is imported: each name that
-a pickle of arrays needs is answered by a small function of this module that checks what it gets, tensors
-are put together without torch, and every other name is refused in a sentence.
+Nothing is imported: each name that a pickle of arrays needs is answered by a small function of this module
+that checks what it gets, tensors are put together without torch, and every other name is refused in a
+sentence.
 """
 
 import io
-import pickle
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
@@ -15,11 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from extraction.errors import JobError
-
-# Pickle's own reader in Python, not that in C: a few bytes can make the latter's memo take all memory
-# (LONG_BINPUT with a large number), and its opcodes are all that stands between a file and this process.
-_Reader: Any = pickle._Unpickler  # type: ignore[attr-defined, unused-ignore]
+from extraction.untrusted_pickle import RefusedError, RestrictedReader, hashable, loaded, shortly
 
 _KINDS = "biufSU"
 """Kinds of array that hold plain values: no objects, no records, no pointers."""
@@ -38,10 +32,6 @@ _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 _TORCH_PROTOCOL = 1001
 
 
-class RefusedError(ValueError):
-    """The pickle asks for something that is not an array, or one that cannot be."""
-
-
 @dataclass(slots=True)
 class PickledDtype:
     """A NumPy type as a pickle names it."""
@@ -51,7 +41,7 @@ class PickledDtype:
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", ">", "|", "="):
-            raise RefusedError(f"a NumPy type with the state {_short(state)}")
+            raise RefusedError(f"a NumPy type with the state {shortly(state)}")
         self.byte_order = state[1]
 
     def dtype(self) -> "np.dtype[Any]":
@@ -61,7 +51,7 @@ class PickledDtype:
         except (TypeError, ValueError, SyntaxError) as error:
             raise RefusedError(f"an array of the type {self.name[:60]!r}") from error
         if found.kind not in _KINDS or found.itemsize == 0:
-            raise RefusedError(f"an array of the type {self.name[:60]!r}: expected numbers or texts")
+            raise RefusedError(f"an array of the type {self.name[:60]!r}, neither numbers nor texts")
         return (
             found if self.byte_order in "=|" else found.newbyteorder("<" if self.byte_order == "<" else ">")
         )
@@ -78,9 +68,11 @@ class PickledArray:
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) not in (4, 5):
-            raise RefusedError(f"an array with the state {_short(state)}")
+            raise RefusedError(f"an array with the state {shortly(state)}")
         shape, dtype, is_fortran, data = state[-4:]
-        self.shape, self.dtype, self.data = _shape(shape), _dtype(dtype), _bytes(data)
+        self.shape, self.dtype = _shape(shape), _dtype(dtype)
+        # One of objects has a list of them here; array() refuses it, and the other clips can be read.
+        self.data = b"" if isinstance(data, list) else _bytes(data)
         self.order = "F" if is_fortran else "C"
 
     def array(self) -> NDArray[Any]:
@@ -113,7 +105,7 @@ class PickledTensor:
     stride: tuple[int, ...]
 
     def __setstate__(self, state: Any) -> None:
-        raise RefusedError(f"a tensor with the state {_short(state)}")
+        raise RefusedError(f"a tensor with the state {shortly(state)}")
 
     def array(self) -> NDArray[Any]:
         """The values, read-only; every one of them lies inside the storage."""
@@ -141,27 +133,7 @@ def load(file: IO[bytes], name: str) -> Any:
     Raises:
         JobError: If it is no pickle, or holds anything but plain values, arrays and tensors.
     """
-    try:
-        return _Restricted(file).load()
-    except RefusedError as error:
-        raise JobError(
-            f"{name}: expected a pickle of plain values, NumPy arrays and torch tensors, found {error}: "
-            "nothing of it was run; leave it unless you know who made it"
-        ) from error
-    except MemoryError as error:
-        raise JobError(f"{name}: this pickle does not fit into memory: split it where it was made") from error
-    except _BROKEN as error:
-        raise JobError(
-            f"{name}: expected a pickle, cannot read it: {error or type(error).__name__}"
-        ) from error
-
-
-_BROKEN = (
-    pickle.UnpicklingError,
-    *(EOFError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError),
-    *(AssertionError, UnicodeError, OSError, ImportError, RuntimeError, struct.error),
-)
-"""What a file that is no pickle, or a damaged one, makes the reader say."""
+    return loaded(_restricted(file), name, "plain values, NumPy arrays and torch tensors")
 
 
 def as_array(value: object) -> NDArray[Any] | None:
@@ -192,30 +164,15 @@ class _Answer:
         raise RefusedError(f"a change of {self.name}")
 
 
-class _Restricted(_Reader):  # type: ignore[misc]
-    """Answers the names in :data:`_ANSWERS`."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        answer = _ANSWERS.get((module, name))
-        if answer is None:
-            # The names of what is no pickle at all are anything.
-            if not all(step.isidentifier() for step in f"{module}.{name}".split(".")):
-                raise pickle.UnpicklingError("it names nothing that could be imported")
-            raise RefusedError(f"{module}.{name}"[:120])
-        return answer
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise RefusedError(f"a reference to something outside of it, {_short(pid)}")
-
-    def get_extension(self, code: int) -> Any:
-        raise RefusedError(f"the extension {code}")
+def _restricted(file: IO[bytes]) -> RestrictedReader:
+    return RestrictedReader(file, _ANSWERS)
 
 
-class _OfStorages(_Restricted):
+class _OfStorages(RestrictedReader):
     """Reads the inner pickle in which torch wraps a storage."""
 
     def __init__(self, file: IO[bytes], storages: dict[str, PickledStorage]) -> None:
-        super().__init__(file)
+        super().__init__(file, _ANSWERS)
         self._storages = storages
 
     def persistent_load(self, pid: Any) -> Any:
@@ -238,13 +195,13 @@ class _OfStorages(_Restricted):
 def _load_from_bytes(data: Any) -> PickledStorage:
     """What ``torch.save`` wrote in its older form: five pickles, then the memory of each storage."""
     file, storages = io.BytesIO(_bytes(data)), dict[str, PickledStorage]()
-    if _Restricted(file).load() != _TORCH_MAGIC or _Restricted(file).load() != _TORCH_PROTOCOL:
+    if _restricted(file).load() != _TORCH_MAGIC or _restricted(file).load() != _TORCH_PROTOCOL:
         raise RefusedError("a torch storage of another form")
-    system = _Restricted(file).load()
+    system = _restricted(file).load()
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise RefusedError("a torch storage of a machine with another order of bytes")
     storage = _OfStorages(file, storages).load()
-    for key in _Restricted(file).load():
+    for key in _restricted(file).load():
         numel = int.from_bytes(file.read(8), "little")
         of_key = storages[key]
         of_key.data = file.read(of_key.numel * np.dtype(of_key.dtype).itemsize)
@@ -286,42 +243,42 @@ def _new_dtype(name: Any, *_: Any) -> PickledDtype:
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:
     """How protocols 0 to 2 write bytes."""
     if encoding not in ("latin1", "latin-1"):
-        raise RefusedError(f"a text in the encoding {_short(encoding)}")
+        raise RefusedError(f"a text in the encoding {shortly(encoding)}")
     return _text(text).encode("latin1")
 
 
 def _ordered(pairs: Any = ()) -> dict[Any, Any]:
-    return dict(pairs)
+    return {hashable(key): value for key, value in pairs}
 
 
 def _shape(value: Any) -> tuple[int, ...]:
     if not isinstance(value, tuple | list) or len(value) > 32:
-        raise RefusedError(f"a shape {_short(value)}")
+        raise RefusedError(f"a shape {shortly(value)}")
     return tuple(map(_count, value))
 
 
 def _count(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 1 << 48:
-        raise RefusedError(f"a number of values {_short(value)}")
+        raise RefusedError(f"a number of values {shortly(value)}")
     return value
 
 
 def _dtype(value: Any) -> PickledDtype:
     found = PickledDtype(value) if isinstance(value, str) else value
     if not isinstance(found, PickledDtype):
-        raise RefusedError(f"a NumPy type {_short(value)}")
+        raise RefusedError(f"a NumPy type {shortly(value)}")
     return found
 
 
 def _bytes(value: Any) -> Any:
     if not isinstance(value, bytes | bytearray | memoryview):
-        raise RefusedError(f"an array whose memory is {_short(value)}")
+        raise RefusedError(f"an array whose memory is {shortly(value)}")
     return value
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise RefusedError(f"a name {_short(value)}")
+        raise RefusedError(f"a name {shortly(value)}")
     return value
 
 
@@ -330,10 +287,6 @@ def _product(shape: Sequence[int]) -> int:
     for length in shape:
         total *= length
     return total
-
-
-def _short(value: object) -> str:
-    return f"{type(value).__name__} {value!r}"[:80] if isinstance(value, int | str) else type(value).__name__
 
 
 def _unmade(*_: Any) -> Any:

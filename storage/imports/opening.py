@@ -10,7 +10,7 @@ from extraction.errors import JobError
 from storage import restricted_pickle
 from storage.dataset import Dataset
 from storage.exports.pose_file import SUFFIX, PoseFiles
-from storage.exports.seed import SeedA, SeedB, layout_of
+from storage.imports.seed_pickles import SeedA, SeedB, layout_of
 from storage.imports.source import SPLIT_NAMES, Source
 from storage.imports.stored_source import StoredSource
 

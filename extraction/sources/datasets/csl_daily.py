@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from extraction.errors import JobError
-from extraction.sources.datasets.annotation import Annotation, Hole, Source
+from extraction.sources.datasets.annotation import Annotation, Hole, Source, expect_split
 from extraction.sources.datasets.layout import AnnotationFile, Expected, Layout
-from extraction.sources.datasets.plain_data import read_plain_data
 from extraction.sources.tables import PIPES, read_table
+from extraction.untrusted_pickle import load_plain
 
 _MAP_COLUMNS = ("name", "length", "gloss", "char")
+_LARGEST = 10**9
+"""Frames; a year of video at 30 a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,9 @@ def _read(files: Mapping[str, str]) -> Iterator[Annotation]:
     labels = _labels_of(path) if "labels" in files else _labels_of_map(path)
     splits: dict[str, str] = {}
     if "splits" in files:
-        for _, cells in read_table(files["splits"], PIPES, ("name", "split"), "CSL-Daily's list of splits"):
+        rows = read_table(files["splits"], PIPES, ("name", "split"), "CSL-Daily's list of splits")
+        for line, cells in rows:
+            expect_split(cells["split"], f"{files['splits']}, line {line}")
             splits.setdefault(cells["name"], cells["split"])
     seen = set()
     for name, label in labels:
@@ -58,7 +63,11 @@ def _annotation(
 
 
 def _labels_of(path: str) -> Iterator[tuple[str, _Label]]:
-    content = read_plain_data(path)
+    try:
+        with open(path, "rb") as file:
+            content = load_plain(file, path)
+    except OSError as error:
+        raise JobError(f"{path}: expected a pickle of annotations, found: {error.strerror}.") from error
     info = content.get("info") if isinstance(content, dict) else None
     if not isinstance(info, list):
         raise JobError(f"{path}: expected a dictionary with the list 'info', found {_kind(content)}.")
@@ -71,14 +80,20 @@ def _labels_of(path: str) -> Iterator[tuple[str, _Label]]:
                     " ".join(_texts(item["label_gloss"])),
                     "".join(_texts(item["label_char"])),
                     None if signer is None else str(signer),
-                    None if length is None else int(length),
+                    None if length is None else _num_frames(length),
                 ),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise JobError(
                 f"{path}, info[{number}]: expected a dictionary with name, label_gloss, label_char, signer "
                 f"and length: {error!r}."
             ) from error
+
+
+def _num_frames(value: Any) -> int:
+    if not 0 <= (number := int(value)) < _LARGEST:
+        raise ValueError(f"no number of frames: {number}")
+    return number
 
 
 def _texts(value: object) -> Iterable[str]:
@@ -94,7 +109,7 @@ def _kind(value: object) -> str:
 def _labels_of_map(path: str) -> Iterator[tuple[str, _Label]]:
     for line, cells in read_table(path, PIPES, _MAP_COLUMNS, "CSL-Daily's video_map.txt"):
         try:
-            length = int(cells["length"])
+            length = _num_frames(cells["length"])
         except ValueError as error:
             raise JobError(f"{path}, line {line}: expected a length, found {cells['length']!r}.") from error
         yield cells["name"], _Label(cells["gloss"], "".join(cells["char"].split(" ")), None, length)
@@ -119,6 +134,7 @@ LAYOUT = Layout(
     media=(r"frames_512x512", r"sentence_frames-512x512"),
     inner=("sentence", "sentence_label"),
     expected={"train": Expected(18_401), "dev": Expected(1077), "test": Expected(1176)},
-    counts_from="split_1.txt",
+    # Zhou et al., Improving Sign Language Translation with Monolingual Data, CVPR 2021: 20,654 in all.
+    counts_from="rows of split_1.txt",
     fps=30.0,
 )

@@ -2,11 +2,14 @@
 
 import json
 import pickle
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from extraction.errors import JobError
 from storage.dataset import Dataset
@@ -148,6 +151,118 @@ def test_splits_from_a_pickle_never_lead_astray(tmp_path, split):
     tree = {split: {"keypoints": [frame], "image_paths": ["a"], "video_ids": ["a"]}}
     (tmp_path / "x.pkl").write_bytes(pickle.dumps(tree))
     with pytest.raises(JobError, match="cannot be the name of"):
+        imported(tmp_path / "x.pkl", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def holding(value: float, dtype: str = "f8", points: int = 143) -> dict[str, object]:
+    array = np.ones((3, points, 3), dtype)
+    array[1, 100] = value
+    return {"keypoint": array}
+
+
+GOOD = {"keypoint": np.full((2, 143, 3), 0.5), "gloss": ["A", "B-1"], "text": ("ein", "Satz")}
+MALFORMED = {
+    "points": (holding(1, points=133), r"expected \(T, 143, 3\) numbers, found \(3, 133, 3\)"),
+    "flat": ({"keypoint": np.ones((3, 429))}, r"found \(3, 429\)"),
+    "texts": ({"keypoint": np.full((3, 143, 3), "0.5")}, "found an array of <U3"),
+    "complex": (holding(1, "c16"), "found an array of the type 'c16'"),
+    "ragged": ({"keypoint": np.array([np.ones((143, 3)), np.ones((140, 3))], object)}, "of the type 'O8'"),
+    "list": ({"keypoint": [np.ones((143, 3)), np.ones((140, 3))]}, "numbers, found list"),
+    "nan": (
+        holding(np.nan),
+        "right_hand: expected points that are all finite, .* found NaN or infinite .* in frame 1",
+    ),
+    "inf": (holding(-np.inf), "right_hand: expected points that are all finite"),
+    "huge": (holding(1e300), "expected points that are all finite"),
+    "empty": ({"keypoint": np.ones((0, 143, 3))}, "has no frame"),
+    "none": ({"keypoint": None}, "numbers, found NoneType"),
+    "no-keypoint": ({"name": "x"}, "expected a dict with 'keypoint', found dict"),
+    "no-dict": ([1], "expected a dict with 'keypoint', found list"),
+    "gloss": (GOOD | {"gloss": {"A": 1}}, "gloss: expected a text or a list of texts, found dict"),
+    "words": (GOOD | {"text": ["A", ["B"]]}, "text: expected a text or a list of texts, found list"),
+    "surrogate": (GOOD | {"gloss": "\ud800"}, "gloss: expected a text"),
+    "digits": (GOOD | {"gloss": 10**5000}, "gloss: expected a text or a list of texts, found int"),
+    "object-words": (
+        GOOD | {"gloss": np.array(["A", 1], object)},
+        "gloss: expected a text, found an array of",
+    ),
+}
+
+
+def test_malformed_clips_of_layout_b_are_failures_with_their_reasons_and_the_rest_is_there(tmp_path):
+    tree = {name: sample for name, (sample, _) in MALFORMED.items()} | {
+        7: GOOD,
+        b"x/../y": GOOD,
+        b"y": GOOD,
+        "good": GOOD,
+    }
+    (tmp_path / "x.train").write_bytes(pickle.dumps(tree))
+    done, dataset = imported(tmp_path / "x", tmp_path / "out")
+    assert (done.clips, done.new, done.failed) == (len(tree), 1, len(tree) - 1)
+    (clip,) = stored_clips(dataset)
+    assert (clip.clip_id, clip.text_of("gloss"), clip.text_of("text")) == ("train/good", "A B-1", "ein Satz")
+    assert (clip.landmarks.parts["pose"] == 0.5).all()
+    why = {row["clip_id"]: row["error"] for row in dataset.failures().to_pylist()}
+    for name, (_, reason) in MALFORMED.items():
+        assert re.search(reason, why[f"train/{name}"]), why[f"train/{name}"]
+        assert name in why[f"train/{name}"]
+    assert "expected a text as its name, found int 7" in why[f"train/entry {len(MALFORMED)} (int 7)"]
+    assert "expected a text as its name, found bytes" in why[f"train/entry {len(MALFORMED) + 1} (bytes)"]
+    assert verify(dataset).is_good
+    again, _ = imported(tmp_path / "x", tmp_path / "out")
+    assert (again.new, again.failed) == (0, len(tree) - 1)
+
+
+@pytest.mark.parametrize(
+    ("gloss", "text"),
+    [
+        ("A  B", "A  B"),
+        (["A", "B"], "A B"),
+        (np.array(["A", "Ä"]), "A Ä"),
+        (["A", None, 3, float("nan")], "A 3"),
+        (float("nan"), ""),
+        (None, ""),
+        ([], ""),
+        ("", ""),
+    ],
+)
+def test_a_gloss_in_any_form_that_people_have(gloss, text, tmp_path):
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"a": GOOD | {"gloss": gloss}}))
+    _, dataset = imported(tmp_path / "x.pkl", tmp_path / "out")
+    (clip,) = stored_clips(dataset)
+    assert clip.text_of("gloss") == text
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_a_clip_of_any_kind_ends_as_a_row_or_a_failure(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("any")
+    shapes = st.lists(st.sampled_from([0, 1, 2, 3, 143]), max_size=4).map(tuple)
+    arrays = st.builds(np.full, shapes, st.sampled_from([0.0, 0.5, np.nan, np.inf, 1e39]))
+    anything = st.one_of(
+        arrays,
+        st.builds(np.full, st.just((2, 143, 3)), st.floats(width=64)),
+        st.lists(arrays, max_size=2),
+        *(st.none(), st.text(), st.binary(), st.integers(), st.floats()),
+    )
+    samples = st.one_of(
+        st.fixed_dictionaries({"keypoint": anything}, optional={"gloss": anything, "text": anything}),
+        anything,
+    )
+    keys = st.sampled_from(["a", "train/a", "b", 7, None, 1.5, b"x", (1, "a/../b")])
+    tree = {"good": GOOD, **data.draw(st.dictionaries(keys, samples, max_size=4))}
+    (folder / "x.pkl").write_bytes(pickle.dumps(tree))
+    done, dataset = imported(folder / "x.pkl", folder / "out")
+    assert done.clips == done.new + done.failed == len(tree)
+    assert "good" in {clip.clip_id for clip in stored_clips(dataset)}
+    kinds = {problem.kind for problem in verify(dataset).problems}
+    assert kinds <= {"plausible"}  # coordinates far outside of the frame are imported as they are
+
+
+def test_a_pickle_whose_every_clip_is_malformed_is_refused_with_a_reason(tmp_path):
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"a": holding(np.nan), "b": {"keypoint": 1}}))
+    with pytest.raises(JobError, match=r"none of its clips can be read; the last one: .*'b': expected"):
         imported(tmp_path / "x.pkl", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
