@@ -1,10 +1,11 @@
 """Where each clip stands, and its points read from there without the rest of the file: no torch in it."""
 
+import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,8 @@ ABOUT = ("signer", "gloss", "text", "label", "fps", "width", "height")
 """What is known of a clip beside its points; None where its data set does not say."""
 _PLACE = ("clip_id", "first_frame", "num_frames")
 _SHARDS_AT_ONCE = 8
+_FOOTER_END_BYTES = 8
+"""Of a Parquet file: the footer's length in 4, little-endian, and PAR1."""
 _OPEN_SHARDS = 128
 """Some 300 KB of parsed footer each; a data set of a million frames has about as many shards."""
 
@@ -36,6 +39,7 @@ class ClipPlace:
         rows: Row group and row in it of each of its rows, in order of their frames.
         num_frames: Frame positions in all rows.
         about: The values of :data:`ABOUT`.
+        shard_frame: Frame positions in the rows before it in its shard.
     """
 
     clip_id: str
@@ -44,6 +48,7 @@ class ClipPlace:
     rows: tuple[tuple[int, int], ...]
     num_frames: int
     about: dict[str, object]
+    shard_frame: int = 0
 
     @property
     def groups(self) -> tuple[int, ...]:
@@ -58,10 +63,12 @@ class ClipIndex:
     Attributes:
         places: In the order of the shards, and of the rows in them.
         num_points: Part name to its number of points.
+        fingerprints: Shard to what tells it from what it was or will be, where that was asked for.
     """
 
     places: tuple[ClipPlace, ...]
     num_points: dict[str, int]
+    fingerprints: dict[str, str] = field(default_factory=dict)
 
     def by_row_group(self) -> list[range]:
         """Positions of clips that begin in one row group: what is best read together."""
@@ -77,18 +84,25 @@ class ClipIndex:
         return units
 
 
-def read_index(dataset: Dataset, splits: Sequence[str] = ()) -> ClipIndex:
+def read_index(dataset: Dataset, splits: Sequence[str] = (), with_fingerprints: bool = False) -> ClipIndex:
     """Finds out where each clip stands; reads no coordinates.
 
     Args:
         dataset: Whose clips.
         splits: Only these (``"none"`` for clips without one); all where empty.
+        with_fingerprints: Whether those of the shards are wanted, for which a little more must be read.
 
     Raises:
         JobError: If there is no clip, or a shard is damaged or has other parts than the rest.
     """
     names = shards_of(dataset, splits)
+    fingerprints: dict[str, str] = {}
     with ThreadPoolExecutor(_SHARDS_AT_ONCE) as readers:
+        if (
+            with_fingerprints
+        ):  # first: of a shard that is replaced meanwhile they fit nothing, and that is told
+            found = readers.map(lambda name: _fingerprint_or_damaged(dataset, name), names)
+            fingerprints = dict(zip(names, found, strict=True))
         shards = list(readers.map(lambda name: _index_shard(dataset, name), names))
     places = tuple(place for found, _ in shards for place in found)
     if not places:
@@ -97,7 +111,32 @@ def read_index(dataset: Dataset, splits: Sequence[str] = ()) -> ClipIndex:
     for name, (_, others) in zip(names, shards, strict=True):
         if others != num_points:
             raise JobError(f"{dataset.store.full(name)}: expected parts {num_points}, found {others}")
-    return ClipIndex(places, num_points)
+    return ClipIndex(places, num_points, fingerprints)
+
+
+def fingerprint(dataset: Dataset, shard: str) -> str:
+    """What tells a shard from one of the same name: its time, its size, and the digest of its footer.
+
+    The footer has the compressed size of each column of each row group, and the range of their values, that
+    of the milliseconds each clip took among them.
+
+    Raises:
+        FileNotFoundError: If it does not stand.
+    """
+    changed = dataset.store.modified(shard)
+    with dataset.store.open(shard) as source:
+        size = source.size()
+        length = int.from_bytes(source.read_at(_FOOTER_END_BYTES, size - _FOOTER_END_BYTES)[:4], "little")
+        begin = max(size - _FOOTER_END_BYTES - length, 0)
+        footer = source.read_at(size - begin, begin)
+    return hashlib.blake2b(repr((changed, size)).encode() + footer, digest_size=12).hexdigest()
+
+
+def _fingerprint_or_damaged(dataset: Dataset, name: str) -> str:
+    try:
+        return fingerprint(dataset, name)
+    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        raise damaged(dataset, name, error) from error
 
 
 def _index_shard(dataset: Dataset, name: str) -> tuple[list[ClipPlace], dict[str, int]]:
@@ -119,14 +158,17 @@ def _index_shard(dataset: Dataset, name: str) -> tuple[list[ClipPlace], dict[str
 def _places(
     rows: list[dict[str, object]], where: list[tuple[int, int]], shard: str, split: str | None
 ) -> Iterator[ClipPlace]:
-    begin = 0
+    begin = frames_before = 0
     for end in range(1, len(rows) + 1):
         if end < len(rows) and rows[end]["clip_id"] == rows[begin]["clip_id"]:
             continue
         own, first = rows[begin:end], rows[begin]
         about = {column: first.get(column) for column in ABOUT}
         frames = sum(int(str(row["num_frames"])) for row in own)
-        yield ClipPlace(str(first["clip_id"]), split, shard, tuple(where[begin:end]), frames, about)
+        yield ClipPlace(
+            str(first["clip_id"]), split, shard, tuple(where[begin:end]), frames, about, frames_before
+        )
+        frames_before += frames
         begin = end
 
 
@@ -237,8 +279,8 @@ def row_arrays(table: pa.Table, shapes: dict[str, tuple[int, int]]) -> list[dict
     """
     rows: list[dict[str, Floats]] = [{} for _ in range(table.num_rows)]
     for part, shape in shapes.items():
-        column = table.column(part).combine_chunks()
-        column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        column = table.column(part)
+        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which would copy
         offsets = column.offsets.to_numpy()
         values = column.values.to_numpy()
         for row, arrays in enumerate(rows):

@@ -93,28 +93,6 @@ def windows(points: Floats, size: int, stride: int) -> list[Floats]:
     return [points[start : start + size] for start in window_starts(len(points), size, stride)]
 
 
-def padded(clips: Sequence[Floats], length: int | None = None) -> Floats:
-    """Clips of different lengths as one array.
-
-    Args:
-        clips: float32 (T, N, 3) each, of one N.
-        length: Frames to pad to; those of the longest clip if None.
-
-    Returns:
-        A new float32 (len(clips), length, N, 3) array, NaN behind the end of each.
-
-    Raises:
-        ValueError: If there is no clip, or one is longer than the length.
-    """
-    longest = max(map(len, clips), default=0)
-    if not clips or longest > (length or longest):
-        raise ValueError(f"expected clips of up to {length} frames, found {longest}")
-    batch = np.full((len(clips), length or longest, *clips[0].shape[1:]), np.nan, np.float32)
-    for row, clip in zip(batch, clips, strict=True):
-        row[: len(clip)] = clip
-    return batch
-
-
 def batches_by_length(
     lengths: Sequence[int], batch_size: int, rng: np.random.Generator, pool_batches: int = 50
 ) -> Iterator[list[int]]:

@@ -3,6 +3,7 @@
 torch is an extra: importing this module does not need it, making a data set does.
 """
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extraction.errors import JobError
-from storage.batches import LengthBatchSampler, Sample, collate, pytorch
+from storage.batches import LengthBatchSampler, Sample, collate, expect_count, own_rank, pytorch
 from storage.clip_index import ClipIndex, ClipPlace, PointReader, read_index
 from storage.dataset import Dataset
+from storage.decoded_cache import CachedReader
 from storage.layout import Choice, PointLayout, point_layout
 from storage.signals import Floats, found
 
-Transform = Callable[[Floats, Mapping[str, Any]], Floats]
-"""Gets float32 (T, N, 3) with NaN where absent, and the rest of the sample; returns such an array, whatever
-its T."""
+Transform = Callable[[Floats, dict[str, Any]], Floats]
+"""Gets float32 (T, N, 3) with NaN where absent, and the rest of the sample, to which it may add; returns such
+an array, whatever its T."""
 
 _POOL_GROUPS = 16
 """Row groups that are shuffled together: some 64 clips, 4 MB of pose and hands of 60 frames each."""
@@ -40,12 +41,16 @@ class _Source:
         splits: Sequence[str],
         transform: Transform | None,
         fill: float | None,
+        cache: str | os.PathLike[str] | None,
     ) -> None:
         self.location = os.fspath(location)
-        self.index: ClipIndex = read_index(Dataset.open(self.location), splits)
+        self.index: ClipIndex = read_index(Dataset.open(self.location), splits, cache is not None)
         self.layout: PointLayout = point_layout(points, self.index.num_points)
         self.transform = transform
         self.fill = fill
+        self._cached = (
+            None if cache is None else CachedReader(self.location, self.layout, self.index, os.fspath(cache))
+        )
 
     @property
     def clip_ids(self) -> list[str]:
@@ -61,6 +66,10 @@ class _Source:
         """What is known of each clip, in the same order; see :data:`storage.clip_index.ABOUT`."""
         return [place.about[name] for place in self.index.places]
 
+    def _reader(self) -> PointReader | CachedReader:
+        """For one thread."""
+        return self._cached or PointReader(self.location, self.layout)
+
     def _sample(self, place: ClipPlace, points: Floats) -> Sample:
         torch = pytorch()
         sample: Sample = {"clip_id": place.clip_id, "split": place.split, **place.about}
@@ -69,6 +78,7 @@ class _Source:
         mask = found(points)
         if self.fill is not None:
             points = np.where(np.isnan(points), np.float32(self.fill), points)
+        sample["fill"] = math.nan if self.fill is None else self.fill
         sample["num_frames"] = len(points)
         sample["points"] = torch.from_numpy(points)
         sample["mask"] = torch.from_numpy(mask)
@@ -86,6 +96,8 @@ class LandmarkDataset(_Source):
         splits: Only these; all where empty.
         transform: Applied to each clip before it becomes a tensor.
         fill: What stands for absent; NaN if None. The mask says where, either way.
+        cache: A folder on a local disk for decoded clips: each shard is decoded when it is first asked for,
+            by whichever process, and never again; see :func:`storage.filling.fill_cache`.
 
     Attributes:
         layout: Where each point stands.
@@ -101,10 +113,11 @@ class LandmarkDataset(_Source):
         splits: Sequence[str] = (),
         transform: Transform | None = None,
         fill: float | None = None,
+        cache: str | os.PathLike[str] | None = None,
     ) -> None:
         pytorch()
-        super().__init__(location, points, splits, transform, fill)
-        self._reader = PointReader(self.location, self.layout)
+        super().__init__(location, points, splits, transform, fill, cache)
+        self._points = self._reader()
         self._position_of: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -112,7 +125,7 @@ class LandmarkDataset(_Source):
 
     def __getitem__(self, key: int | str) -> Sample:
         place = self.index.places[self._position(key) if isinstance(key, str) else key]
-        return self._sample(place, self._reader.points(place))
+        return self._sample(place, self._points.points(place))
 
     def _position(self, clip_id: str) -> int:
         if not self._position_of:
@@ -147,13 +160,15 @@ class LandmarkStream(_Source):
         rank: Of this process; what torch.distributed says if None, 0 where that is not in use.
         num_ranks: How many processes share the clips; as for ``rank``.
         read_threads: Threads that read ahead; 0 reads in the one that asks.
+        cache: As for :class:`LandmarkDataset`.
 
     Attributes:
         layout: Where each point stands.
         num_clips: Of all ranks together.
 
     Raises:
-        JobError: If there is no such data set, split, part or point, or no PyTorch; if rank does not fit.
+        JobError: If there is no such data set, split, part or point, or no PyTorch; if a number makes no
+            sense.
     """
 
     def __init__(
@@ -168,14 +183,16 @@ class LandmarkStream(_Source):
         rank: int | None = None,
         num_ranks: int | None = None,
         read_threads: int = 0,
+        cache: str | os.PathLike[str] | None = None,
     ) -> None:
         torch = pytorch()
-        super().__init__(location, points, splits, transform, fill)
-        if (rank is None) != (num_ranks is None) or not 0 <= (rank or 0) < (num_ranks or 1):
-            raise JobError(f"expected rank below num_ranks, or neither, found {rank} and {num_ranks}")
+        expect_count("seed", seed, 0)
+        expect_count("read_threads", read_threads, 0)
+        own_rank(rank, num_ranks)
+        super().__init__(location, points, splits, transform, fill, cache)
         self.shuffle = shuffle
-        self.seed = seed
-        self._ranks = None if rank is None or num_ranks is None else (rank, num_ranks)
+        self.seed = int(seed)
+        self._ranks = rank, num_ranks
         self._read_threads = read_threads
         self._units = self.index.by_row_group()
         # Shared, so that set_epoch reaches workers that live for several epochs.
@@ -184,7 +201,7 @@ class LandmarkStream(_Source):
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers that are started afresh know nothing of torch.distributed.
-        return {**self.__dict__, "_ranks": self._own_rank()}
+        return {**self.__dict__, "_ranks": own_rank(*self._ranks)}
 
     @property
     def num_clips(self) -> int:
@@ -192,8 +209,13 @@ class LandmarkStream(_Source):
         return len(self.index.places)
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses another order for the next time through; call it on every rank with the same number."""
-        self._epoch.fill_(epoch)
+        """Chooses another order for the next time through; call it on every rank with the same number.
+
+        Raises:
+            JobError: If it is negative.
+        """
+        expect_count("epoch", epoch, 0)
+        self._epoch.fill_(int(epoch))
         self._yielded = 0
 
     def state_dict(self) -> dict[str, int]:
@@ -238,18 +260,10 @@ class LandmarkStream(_Source):
             yield _Pool(units, rng.permutation(clips).tolist() if self.shuffle else clips)
 
     def _share(self) -> tuple[int, int]:
-        rank, num_ranks = self._own_rank()
+        rank, num_ranks = own_rank(*self._ranks)
         worker = pytorch().utils.data.get_worker_info()
         number, count = (worker.id, worker.num_workers) if worker else (0, 1)
         return rank * count + number, num_ranks * count
-
-    def _own_rank(self) -> tuple[int, int]:
-        if self._ranks is not None:
-            return self._ranks
-        distributed = pytorch().distributed
-        if distributed.is_available() and distributed.is_initialized():
-            return distributed.get_rank(), distributed.get_world_size()
-        return 0, 1
 
     def _read(self, units: Sequence[range]) -> Iterator[list[tuple[int, Floats]]]:
         """Position and points of the clips of each row group, in order; threads read ahead of who asks."""
@@ -257,7 +271,7 @@ class LandmarkStream(_Source):
 
         def read(unit: range) -> list[tuple[int, Floats]]:
             if not hasattr(readers, "reader"):
-                readers.reader = PointReader(self.location, self.layout)
+                readers.reader = self._reader()
             return [(position, readers.reader.points(self.index.places[position])) for position in unit]
 
         if not self._read_threads:

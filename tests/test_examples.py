@@ -63,8 +63,9 @@ def test_the_benchmark_of_reading(real_dataset):
     sizes = found["bytes_a_frame"]
     assert sizes["parquet float16"] < sizes["parquet float32"]
     assert sizes["npz"] == pytest.approx(576 * 12, rel=0.1)
+    assert sizes["decoded cache"] == pytest.approx(576 * 12, rel=0.02)
     assert sizes["pose"] == pytest.approx(576 * 16, rel=0.1)
     for choice in ("pose+hands", "all parts"):
         rows = found["clips_a_second"][choice]
-        assert rows["1 thread"].keys() >= {"parquet float32", "pose", "npz"}
+        assert rows["1 thread"].keys() >= {"parquet float32", "decoded cache, at random", "pose", "npz"}
         assert rows["2 threads"]["pose"]["ratio_to_pose"] == 1

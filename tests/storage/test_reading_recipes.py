@@ -142,6 +142,13 @@ class TestWithTorch:
     def test_a_stream(self):
         assert run(block("LandmarkIterableDataset("))["seen"] == [IDS, IDS]
 
+    def test_decoded_once(self, here, expected):
+        names = run(block("fill_cache("))
+        assert (names["filled"].frames, names["filled"].new_bytes) == (310, 310 * 900 + 9 * 128)
+        assert len(list((here / "landmark-cache").rglob("*.npy"))) == 9
+        points = names["clips"]["train/wave"]["points"].numpy()
+        np.testing.assert_array_equal(points[:, :33], expected("train/wave").parts["pose"])
+
     @pytest.mark.serial
     def test_ray_data(self, here):
         start = "import ray; ray.init('local', num_cpus=2, include_dashboard=False, log_to_driver=False)\n"

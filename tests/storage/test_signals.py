@@ -9,7 +9,6 @@ from storage.signals import (
     found,
     interpolated,
     normalized,
-    padded,
     window_starts,
     windows,
 )
@@ -127,16 +126,6 @@ def test_windows_of_a_clip(pose):
     assert windows(pose[:20], 50, 30)[0].shape == (20, 33, 3)
     with pytest.raises(ValueError, match="found 0 and 3"):
         window_starts(10, 0, 3)
-
-
-def test_clips_are_padded_behind_their_end(pose):
-    batch = padded([pose[:3], pose[:5]])
-    assert batch.shape == (2, 5, 33, 3)
-    np.testing.assert_array_equal(batch[0, :3], pose[:3])
-    assert np.isnan(batch[0, 3:]).all()
-    assert padded([pose[:3]], 8).shape == (1, 8, 33, 3)
-    with pytest.raises(ValueError, match="clips of up to 2 frames, found 3"):
-        padded([pose[:3]], 2)
 
 
 def test_batches_hold_clips_of_about_one_length():

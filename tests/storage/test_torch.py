@@ -235,7 +235,7 @@ def test_a_stream_can_be_pickled(many):
 RANK = """
 import sys
 import torch
-from storage.torch import LandmarkIterableDataset
+from storage.torch import LandmarkIterableDataset, LengthBatchSampler
 
 if __name__ == "__main__":
     location, rank, meeting = sys.argv[1:]
@@ -246,6 +246,8 @@ if __name__ == "__main__":
         stream, batch_size=None, num_workers=2, multiprocessing_context="spawn"
     )
     print(*(sample["clip_id"] for sample in loader))
+    sampler = LengthBatchSampler(stream.lengths, 4, uneven="keep")
+    print(*(stream.clip_ids[position] for batch in sampler for position in batch))
     torch.distributed.destroy_process_group()
 """
 
@@ -291,10 +293,98 @@ def test_from_an_object_store(in_s3, many):
     assert sorted(ids(loader)) == IDS
 
 
+@pytest.fixture(scope="module")
+def filled_cache(many, tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+    list(LandmarkDataset(many, points=ALL, cache=cache))
+    return cache
+
+
+@pytest.mark.parametrize(
+    ("context", "is_stream", "is_filled"),
+    [("fork", False, False), ("fork", True, True), ("spawn", True, False)],
+)
+def test_through_a_cache_workers_get_the_same_bits(
+    many, tmp_path, filled_cache, context, is_stream, is_filled
+):
+    cache = filled_cache if is_filled else tmp_path / "cache"
+    plain = LandmarkDataset(many, points=ALL, fill=0.0)
+    if is_stream:
+        dataset = LandmarkIterableDataset(many, points=ALL, fill=0.0, shuffle=True, cache=cache)
+    else:
+        dataset = LandmarkDataset(many, points=ALL, fill=0.0, cache=cache)
+    loader = DataLoader(
+        dataset, batch_size=4, num_workers=2, multiprocessing_context=context, collate_fn=collate
+    )
+    for _ in range(2):
+        came = []
+        for batch in loader:
+            for row, clip_id in enumerate(batch["clip_id"]):
+                length, expected = int(batch["num_frames"][row]), plain[clip_id]
+                assert torch.equal(batch["points"][row, :length], expected["points"])
+                assert torch.equal(batch["mask"][row, :length], expected["mask"])
+                came.append(clip_id)
+        assert sorted(came) == IDS
+    files = sorted(path.name.split(".", 1)[1] for path in cache.rglob("*") if path.is_file())
+    assert len(files) == 3 * len(ALL)
+    assert all(name.endswith(".npy") for name in files)
+
+
+def test_through_a_cache_a_stream_goes_on_where_it_was(many, filled_cache):
+    def stream():
+        return LandmarkIterableDataset(many, ONE_POINT, shuffle=True, cache=filled_cache, read_threads=2)
+
+    first, second = stream(), stream()
+    everything = ids(first)
+    assert sorted(everything) == IDS
+    assert ids(islice(first, 9)) == everything[:9]
+    second.load_state_dict(first.state_dict())
+    assert ids(second) == everything[9:]
+    assert ids(pickle.loads(pickle.dumps(stream()))) == everything
+
+
+def test_from_an_object_store_through_a_cache(in_s3, many, tmp_path):
+    expected = LandmarkDataset(many, points=ALL)
+    dataset = LandmarkDataset(in_s3, points=ALL, cache=tmp_path)
+    for _ in range(2):
+        for clip_id in IDS[::7]:
+            assert torch.equal(dataset[clip_id]["mask"], expected[clip_id]["mask"])
+            assert (
+                dataset[clip_id]["points"].numpy().tobytes() == expected[clip_id]["points"].numpy().tobytes()
+            )
+
+
+def test_what_is_changed_of_a_cached_sample_is_only_the_sample(many, filled_cache):
+    dataset = LandmarkDataset(many, cache=filled_cache)
+    before = dataset[3]["points"].clone()
+    dataset[3]["points"].zero_()
+    np.testing.assert_array_equal(dataset[3]["points"].numpy(), before.numpy())
+
+
 def test_ranks_that_make_no_sense(many):
     for rank, num_ranks in ((2, 2), (None, 2), (0, None), (-1, 3)):
         with pytest.raises(JobError, match="expected rank below num_ranks"):
             LandmarkIterableDataset(many, rank=rank, num_ranks=num_ranks)
+        with pytest.raises(JobError, match="expected rank below num_ranks"):
+            LengthBatchSampler([3, 4], 2, rank=rank, num_ranks=num_ranks)
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, "2", None, True])
+def test_numbers_that_make_no_sense(many, wrong):
+    for name in ("seed", "read_threads"):
+        with pytest.raises(JobError, match=f"{name}: expected a whole number, 0 or more, found"):
+            LandmarkIterableDataset(many, **{name: wrong})
+    stream, sampler = LandmarkIterableDataset(many, points=ONE_POINT), LengthBatchSampler([3], 2)
+    for sets_epoch in (stream, sampler):
+        with pytest.raises(JobError, match="epoch: expected a whole number, 0 or more, found"):
+            sets_epoch.set_epoch(wrong)
+    with pytest.raises(JobError, match="seed: expected a whole number, 0 or more, found"):
+        LengthBatchSampler([3], 2, seed=wrong)
+    for size in (wrong, 0):
+        with pytest.raises(JobError, match="batch_size: expected a whole number, 1 or more, found"):
+            LengthBatchSampler([3], size)
+    with pytest.raises(JobError, match="uneven: expected one of drop, repeat, keep, found"):
+        LengthBatchSampler([3], 2, uneven=wrong)
 
 
 def test_a_batch_of_clips_of_different_lengths(many):
@@ -314,6 +404,102 @@ def test_a_batch_of_clips_of_different_lengths(many):
     filled = collate(samples, fill=0.0)
     assert torch.equal(filled["points"], batch["points"].nan_to_num(nan=0.0))
     assert torch.equal(filled["mask"], batch["mask"])
+
+
+def test_padding_is_what_the_data_set_fills_with(many):
+    dataset = LandmarkDataset(many, points="hands", fill=0.0)
+    samples = [dataset["clip04"], dataset["clip09"]]
+    batch = collate(samples)
+    assert (batch["points"][~batch["mask"]] == 0).all()
+    assert (~batch["mask"][0, 6:]).all()
+    assert batch["fill"] == 0.0
+    assert (collate(samples, fill=-5)["points"][~batch["mask"]] == -5).all()
+    assert collate(samples, fill=float("nan"))["points"][~batch["mask"]].isnan().all()
+
+
+def test_filling_touches_nothing_but_what_is_missing():
+    points = torch.full((2, 2, 3), 0.5)
+    points[0, 0], points[0, 1], points[1, 0] = float("nan"), float("inf"), float("-inf")
+    sample = {"points": points, "mask": ~points[..., 0].isnan()}
+    filled = collate([sample], fill=7.0)["points"][0]
+    assert filled.tolist() == [[[7.0] * 3, [float("inf")] * 3], [[float("-inf")] * 3, [0.5] * 3]]
+
+
+def with_more(points, sample):
+    sample["speed"] = np.diff(points, axis=0, prepend=points[:1])
+    sample["index"] = torch.arange(len(points))
+    sample["mean"] = np.nanmean(points, axis=(0, 1))
+    sample["frames_of_all_lengths"] = np.zeros(len(points) + 1)
+    sample["words"] = ["a"] * len(points)
+    sample["names"] = np.array(["a"] * len(points))
+    sample["weight"] = np.float32(len(points))
+    if len(points) > 6:
+        sample["only_here"] = torch.zeros(3)
+    return points
+
+
+def test_what_a_transform_adds_is_in_the_batch(many):
+    dataset = LandmarkDataset(many, points="pose+hands", transform=with_more)
+    samples = [dataset["clip04"], dataset["clip09"]]
+    for fill in (None, 0.0):
+        batch = collate(samples, fill=fill)
+        assert batch["speed"].shape == (2, 11, 75, 3)
+        np.testing.assert_array_equal(batch["speed"][0, :6].numpy(), samples[0]["speed"])
+        padding = batch["speed"][0, 6:]
+        assert padding.isnan().all() if fill is None else (padding == 0).all()
+        assert batch["index"].tolist() == [[*range(6), 0, 0, 0, 0, 0], [*range(11)]]
+        np.testing.assert_array_equal(batch["mean"].numpy(), [s["mean"] for s in samples])
+        assert [len(values) for values in batch["frames_of_all_lengths"]] == [7, 12]
+        assert batch["words"] == [["a"] * 6, ["a"] * 11]
+        assert [len(names) for names in batch["names"]] == [6, 11]
+        assert batch["weight"] == [6.0, 11.0]
+        assert batch["only_here"][0] is None
+    # Of one length, every array is stacked.
+    assert collate(samples[:1] * 2)["frames_of_all_lengths"].shape == (2, 7)
+
+
+def test_samples_that_do_not_go_together(many):
+    hands = LandmarkDataset(many, points="hands")["clip04"]
+    nose = LandmarkDataset(many, points=ONE_POINT)["clip04"]
+    with pytest.raises(ValueError, match=r"expected samples of one layout, found \(1, 3\), \(42, 3\)"):
+        collate([hands, nose])
+    with pytest.raises(ValueError, match="expected samples of one layout, found no sample"):
+        collate([])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.integers(1, 300), max_size=60),
+    st.integers(1, 9),
+    st.integers(1, 7),
+    st.booleans(),
+    st.sampled_from(["drop", "repeat", "keep"]),
+    st.integers(0, 2**63),
+)
+def test_batches_of_ranks_hold_every_clip_as_often_as_promised(
+    lengths, size, num_ranks, drop_last, uneven, seed
+):
+    ranks = [
+        LengthBatchSampler(lengths, size, seed, rank, num_ranks, drop_last, uneven)
+        for rank in range(num_ranks)
+    ]
+    batches = [list(rank) for rank in ranks]
+    assert [len(own) for own in batches] == [len(rank) for rank in ranks]
+    if uneven != "keep":
+        assert len({len(own) for own in batches}) == 1
+    drawn = [tuple(batch) for own in batches for batch in own]
+    assert max(map(len, drawn), default=0) <= size
+    assert sum(len(batch) < size for batch in set(drawn)) <= (not drop_last)
+    clips = [position for batch in set(drawn) for position in batch]
+    assert len(set(clips)) == len(clips)
+    there = len(lengths) // size * size if drop_last else len(lengths)
+    if uneven == "drop":
+        assert len(drawn) == len(set(drawn))
+        assert there - len(clips) < size * num_ranks
+    else:
+        assert len(clips) == there
+        assert len(drawn) - len(set(drawn)) < num_ranks
+        assert uneven == "repeat" or len(drawn) == len(set(drawn))
 
 
 def test_batches_by_length(many):
