@@ -1,7 +1,7 @@
 """Extracting clips of a data set again, here, to see whether the same bits come out."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,28 +13,54 @@ from extraction.frames import FrameOptions
 from extraction.landmarks import ClipLandmarks
 from extraction.supervisor import DetectorProcess
 from ray_jobs.config import installed
+from ray_jobs.staging import staged
 from storage.dataset import Dataset
+from storage.masks import read_mask
 from storage.pieces import ClipPieces, clip_ids, find_pieces, is_done, sampled
 from storage.precision import rounded
+from storage.stores import Stores
+from storage.verify_input import InputClips
 
 Finding = tuple[str, str]
 """Clip id, and what differs."""
 
 
+_FETCHED_BYTES = 4 * 10**9
+"""Of a remote input on this machine's disk; a larger one lies there alone, as in a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Which clips to extract again, and with what.
+
+    Attributes:
+        count: How many, chosen by chance; all where there are fewer.
+        seed: Of the chance.
+        model: File or folder of the model that the data set was made with; "" for the engine's own.
+        place: URI of remote inputs as a person gave it, which says how to reach them; "" where the
+            environment does.
+    """
+
+    count: int
+    seed: int = 0
+    model: str = ""
+    place: str = ""
+
+
 def reextract(
     dataset: Dataset,
-    count: int,
-    seed: int,
-    inputs: Mapping[str, Clip] | None,
+    sample: Sample,
+    inputs: InputClips | None,
+    on_start: Callable[[int], None] = lambda _: None,
     on_clip: Callable[[], None] = lambda: None,
 ) -> tuple[int, list[Finding]]:
     """Extracts some clips again with the data set's own options, and compares bit for bit.
 
     Args:
         dataset: Whose.
-        count: How many, chosen by chance; all where there are fewer.
-        seed: Of the chance.
-        inputs: Clip id to where its input lies now; None for where it lay.
+        sample: Which clips, and with what.
+        inputs: Where their inputs lie now; None for where they lay.
+        on_start: Called with the number of clips to extract.
         on_clip: Called after each.
 
     Returns:
@@ -45,14 +71,16 @@ def reextract(
     """
     options = dataset.config()["options"]
     assert isinstance(options, dict)
-    detector = _detector(options, dataset.store.location)
+    detector = _detector(options, dataset.store.location, sample.model)
     frames = FrameOptions(
         max_pixels=int(options.get("max_pixels", FrameOptions().max_pixels)),
         default_fps=float(options.get("fps", FrameOptions().default_fps)),
     )
-    names = sampled(clip_ids(dataset), count, seed, lambda clip_id: is_done(dataset, clip_id))
+    names = sampled(clip_ids(dataset), sample.count, sample.seed, lambda clip_id: is_done(dataset, clip_id))
     if not names:
         raise JobError(f"{dataset.store.location}: expected clips to extract again, none is done")
+    on_start(len(names))
+    stores = Stores(sample.place)
     length = int(options.get("max_frames_per_row", 10_000))
     found: list[Finding] = []
     with DetectorProcess(detector, frames, max_frames_per_piece=length) as process:
@@ -60,7 +88,8 @@ def reextract(
             pieces = find_pieces(dataset, name)
             clip = _input_of(pieces, inputs)
             try:
-                extraction = process.extract(clip)
+                with staged([clip], stores, _FETCHED_BYTES) as fetched, fetched.here(clip) as here:
+                    extraction = process.extract(here)
             except ClipError as error:
                 raise JobError(
                     f"{name!r}: cannot be extracted again: {error}: if its input lies elsewhere now, say "
@@ -70,14 +99,14 @@ def reextract(
             if text:
                 used = extraction.info.delegate
                 hint = "; results of a GPU are not the same bits every time" if used != "cpu" else ""
-                changed = clip.fingerprint and extraction.fingerprint != pieces.clip.fingerprint
+                changed = pieces.clip.fingerprint and extraction.fingerprint != pieces.clip.fingerprint
                 hint += "; its input has changed since" if changed else ""
                 found.append((name, text + hint))
             on_clip()
     return len(names), found
 
 
-def _detector(options: dict[str, Any], location: str) -> DetectorOptions:
+def _detector(options: dict[str, Any], location: str, model: str) -> DetectorOptions:
     """The detector that a data set was made with.
 
     Raises:
@@ -97,22 +126,25 @@ def _detector(options: dict[str, Any], location: str) -> DetectorOptions:
             "installed"
         )
     asked = DetectorOptions(**wanted)
-    resolved = resolve_engine(replace(asked, model_sha256=""))
+    resolved = resolve_engine(replace(asked, model=model, model_sha256=""))
     if resolved.model_sha256 != asked.model_sha256:
         raise JobError(
-            f"{location}: was made with a model of sha256 {asked.model_sha256 or 'none'}, here is "
-            f"{resolved.model_sha256 or 'none'}: use --reextract where the same model lies"
+            f"{location}: was made with a model of sha256 {asked.model_sha256 or 'none'}, "
+            f"{model or 'the one here'} has {resolved.model_sha256 or 'none'}: name the same one with "
+            "--model"
         )
     return resolved
 
 
-def _input_of(pieces: ClipPieces, inputs: Mapping[str, Clip] | None) -> Clip:
+def _input_of(pieces: ClipPieces, inputs: InputClips | None) -> Clip:
+    # Without its fingerprint: a copy with other times would be refused, and the bits are what is asked for.
+    clip = replace(pieces.clip, fingerprint="")
     if inputs is None:
-        return pieces.clip
-    now = inputs.get(pieces.clip.clip_id)
+        return clip
+    now = inputs.find(clip.clip_id, clip.uri, clip.span)
     if now is None:
-        raise JobError(f"{pieces.clip.clip_id!r}: is not in the input given by --frames")
-    return replace(pieces.clip, uri=now.uri, kind=now.kind)
+        raise JobError(f"{clip.clip_id!r}: is not in the input given by --frames{inputs.hint}")
+    return replace(clip, uri=now.uri, kind=now.kind)
 
 
 def _difference(pieces: ClipPieces, again: Any, precision: str) -> str:
@@ -130,12 +162,14 @@ def _difference(pieces: ClipPieces, again: Any, precision: str) -> str:
 def _of_row(row: ClipLandmarks, other: ClipLandmarks, precision: str) -> str:
     if len(row) != len(other):
         return f"{len(other)} frames now, {len(row)} in the data set"
-    for name in ("first_frame", "fps", "frame_names", "frame_errors", "masks_png"):
+    for name in ("first_frame", "fps", "frame_names", "frame_errors"):
         if getattr(row, name) != getattr(other, name):
             return f"{name} differs"
     for name in ("timestamps_ms", "frame_status", "frame_sizes_px"):
         if not np.array_equal(getattr(row, name), getattr(other, name)):
             return f"{name} differs"
+    if text := _of_masks(row, other):
+        return text
     if row.parts.keys() != other.parts.keys():
         return f"parts now {', '.join(other.parts)}, in the data set {', '.join(row.parts)}"
     pairs = {name: (points, other.parts[name]) for name, points in row.parts.items()}
@@ -152,3 +186,37 @@ def _of_row(row: ClipLandmarks, other: ClipLandmarks, precision: str) -> str:
                 f"{row.first_frame + wrong[0]}, by up to {largest:.3g}"
             )
     return ""
+
+
+def _of_masks(row: ClipLandmarks, other: ClipLandmarks) -> str:
+    """What differs first in the masks: their pixels, for another zlib may pack the same pixels otherwise."""
+    if row.masks_png is None or other.masks_png is None:
+        found = {True: "none", False: "there"}
+        is_same = row.masks_png is other.masks_png
+        now, stored = found[other.masks_png is None], found[row.masks_png is None]
+        return "" if is_same else f"masks now {now}, in the data set {stored}"
+    first, most, wrong = -1, 0, 0
+    for position, (stored_png, now_png) in enumerate(zip(row.masks_png, other.masks_png, strict=True)):
+        if stored_png == now_png:
+            continue
+        differing = _differing_pixels(stored_png, now_png, row.frame_sizes_px[position].tolist())
+        if differing:
+            first, most, wrong = first if wrong else position, max(most, differing), wrong + 1
+    if not wrong:
+        return ""
+    return (
+        f"masks differ in {wrong} of {len(row)} frames, first in frame {row.first_frame + first}, "
+        f"in up to {most:,} pixels"
+    )
+
+
+def _differing_pixels(stored_png: bytes | None, now_png: bytes | None, size_px: list[int]) -> int:
+    """How many pixels two masks differ in; all where one of them is none."""
+    width, height = size_px
+    if stored_png is None or now_png is None:
+        return max(width * height, 1)
+    try:
+        stored = read_mask(stored_png, (width, height))
+    except ValueError:
+        return width * height
+    return int(np.count_nonzero(stored != read_mask(now_png, (width, height))))

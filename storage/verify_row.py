@@ -8,16 +8,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from extraction.landmarks import FrameStatus
+from extraction.landmarks import FOREGROUND_FROM, FrameStatus
+from storage.masks import read_mask
 from storage.schema import PER_CLIP_LISTS, has_masks, part_shapes
+from storage.verified import Finding
 
 LARGEST = 100.0
 """Of a coordinate: a hundred frames beside the frame, or a hundred metres. What MediaPipe guesses outside of
 a frame stays below 10; a flipped bit of an exponent does not."""
-_PNG = b"\x89PNG\r\n\x1a\n"
-
-Finding = tuple[str, str]
-"""Kind of a problem, and what was expected and found."""
+_NEVER_NULL = ("engine", "mediapipe_version", "delegate", "attempts", "host")
+_SEGMENTER = "segmenter"
+"""The engine that finds nothing but masks, so that they say what a frame's status must be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,13 @@ class Rules:
         options_hash: That each row must have.
         known: Part name to the only points of it that are known; all where a part is not named.
         is_imported: Whether sizes of frames and visibility may be unknown.
+        mask: What masks hold: ``"category"`` or ``"confidence"``.
     """
 
     options_hash: str
     known: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     is_imported: bool = False
+    mask: str = "category"
 
 
 def check_row(row: pa.Table, rules: Rules) -> Iterator[Finding]:
@@ -59,12 +62,14 @@ def check_row(row: pa.Table, rules: Rules) -> Iterator[Finding]:
             f"options_hash is {found!r}, dataset.json says {rules.options_hash!r}: its options are not those "
             "of this data set",
         )
+    if nulls := [name for name in _NEVER_NULL if not row[name][0].is_valid]:
+        yield "options", f"without {', '.join(nulls)}: nothing says how the row came to be"
     yield from _times(row)
     status = _values(row, "frame_status")
     yield from _parts(row, length, status, rules)
     yield from _frames(row, status, rules)
     if has_masks(row.schema):
-        yield from _masks(row, status)
+        yield from _masks(row, status, rules)
 
 
 def _lengths(row: pa.Table, length: int) -> Iterator[Finding]:
@@ -162,14 +167,30 @@ def _frames(row: pa.Table, status: NDArray[Any], rules: Rules) -> Iterator[Findi
         yield "mask", f"width and height are {found}, its first readable frame's are {expected}"
 
 
-def _masks(row: pa.Table, status: NDArray[Any]) -> Iterator[Finding]:
+def _masks(row: pa.Table, status: NDArray[Any], rules: Rules) -> Iterator[Finding]:
     values = row["mask_png"][0].values
     has_mask = values.is_valid().to_numpy(zero_copy_only=False)
     if wrong := _first(has_mask != (status != FrameStatus.UNREADABLE)):
         yield "mask", f"mask_png of {wrong} does not fit its frame_status: null where it was unreadable"
-    broken = [position for position, png in enumerate(values) if png.is_valid and png.as_py()[:8] != _PNG]
+    sizes = np.stack([_values(row, "frame_widths"), _values(row, "frame_heights")], axis=1).tolist()
+    foreground = np.zeros(len(status), np.bool_)
+    broken: list[tuple[int, ValueError]] = []
+    for position, png in enumerate(values):
+        if not png.is_valid:
+            continue
+        try:
+            mask = read_mask(png.as_py(), tuple(sizes[position]))
+        except ValueError as error:
+            broken.append((position, error))
+            continue
+        foreground[position] = mask.max() >= (1 if rules.mask == "category" else FOREGROUND_FROM)
     if broken:
-        yield "mask", f"mask_png of frame {broken[0]} is not a PNG"
+        more = f" (and those of {len(broken) - 1} more frames)" if len(broken) > 1 else ""
+        yield "mask", f"mask_png of frame {broken[0][0]} {broken[0][1]}{more}"
+    elif row["engine"][0].as_py() == _SEGMENTER and not part_shapes(row.schema):
+        known = has_mask & (status != FrameStatus.UNREADABLE)
+        if wrong := _first((foreground != (status == FrameStatus.OK)) & known):
+            yield "mask", f"frame_status of {wrong} does not fit its mask: 0 where it has foreground, else 1"
 
 
 def _values(row: pa.Table, name: str) -> NDArray[Any]:

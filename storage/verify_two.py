@@ -1,7 +1,7 @@
 """Whether two sources of landmarks, in whatever formats, hold the same: what both have, point by point."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from extraction.errors import JobError
 from extraction.landmarks import ClipLandmarks, Floats
 from storage.imports.source import VISIBILITY, Source, SourceClip
+from storage.verify_masks import MaskDifference
+from storage.verify_names import Pair, match_clips
 
 TOLERANCE = 1e-6
-"""Largest difference that counts as none, in fractions of the frame (metres for parts in the world). Float32
-resolves 6e-8 near 1; pixels and back cost as much again."""
+"""Largest difference that counts as none, in fractions of the frame (metres for parts in the world), of masks
+in fractions of full confidence. Float32 resolves 6e-8 near 1; pixels and back cost as much again."""
 _KEPT = 1000
 """Names that are told one by one; beyond them only counted."""
 
@@ -64,6 +66,7 @@ class Comparison:
         only_in_b: Likewise.
         frame_counts: Clip, and its number of frames in A and B, where they differ: the first of them.
         parts: Part name to how far apart they are.
+        masks: How far apart their masks are; None where not both have them.
         not_compared: What only one of them knows, a sentence each.
         counts: Of differences, by kind.
         differing: Clips whose points or masks differ: the first of them.
@@ -79,6 +82,7 @@ class Comparison:
     only_in_b: list[str] = field(default_factory=list)
     frame_counts: list[tuple[str, int, int]] = field(default_factory=list)
     parts: dict[str, PartDifference] = field(default_factory=dict)
+    masks: MaskDifference | None = None
     not_compared: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     differing: list[str] = field(default_factory=list)
@@ -114,35 +118,31 @@ def compare(
         raise JobError(f"--tolerance: expected 0 or more, found {tolerance}")
     result = Comparison(_said(a), _said(b), tolerance, tuple(splits))
     rows = _common_points(a, b, result)
-    clips_a, clips_b = _named(a, b, splits)
-    for name in clips_a.keys() - clips_b.keys():
-        result.counts["only in A"] += 1
-        result.only_in_a.append(name)
-    for name in clips_b.keys() - clips_a.keys():
-        result.counts["only in B"] += 1
-        result.only_in_b.append(name)
-    result.only_in_a = sorted(result.only_in_a)[:_KEPT]
-    result.only_in_b = sorted(result.only_in_b)[:_KEPT]
-    common = [name for name in clips_a if name in clips_b]
-    if not common:
+    matched = match_clips(a, b, splits)
+    result.counts.update({"only in A": len(matched.only_in_a)} if matched.only_in_a else {})
+    result.counts.update({"only in B": len(matched.only_in_b)} if matched.only_in_b else {})
+    result.only_in_a, result.only_in_b = list(matched.only_in_a[:_KEPT]), list(matched.only_in_b[:_KEPT])
+    if not matched.pairs:
         raise JobError(
             f"nothing could be compared: no clip is in both. A ({a.about.location}) has "
-            f"{_some(clips_a)}; B ({b.about.location}) has {_some(clips_b)}"
+            f"{_some(a.clips())}; B ({b.about.location}) has {_some(b.clips())}"
         )
-    on_start(len(common))
-    for name in common:
-        _compare_clip(name, a, clips_a[name], b, clips_b[name], rows, result)
+    on_start(len(matched.pairs))
+    for pair in matched.pairs:
+        _compare_clip(pair, a, b, rows, result)
         on_clip()
-    if result.is_equal and not any(part.values for part in result.parts.values()):
+    compared = [part.values for part in result.parts.values()]
+    if result.is_equal and not any((*compared, result.masks.pixels if result.masks else 0)):
+        what = [*result.parts, *(["a mask"] if result.masks else [])]
         raise JobError(
             f"nothing could be compared: in the {result.clips:,} clips that are in both, {result.frames:,} "
-            f"frames, neither has found any of {', '.join(result.parts)}"
+            f"frames, neither has found any of {', '.join(what)}"
         )
     return result
 
 
 def _common_points(a: Source, b: Source, result: Comparison) -> dict[str, NDArray[np.int64]]:
-    """Part name to the rows of it that both know."""
+    """Part name to the rows of it that both know; notes what else can be compared, and what cannot."""
     rows = {}
     for part in dict.fromkeys((*a.about.points, *b.about.points)):
         in_a, in_b = set(a.about.points.get(part, ())), set(b.about.points.get(part, ()))
@@ -152,56 +152,37 @@ def _common_points(a: Source, b: Source, result: Comparison) -> dict[str, NDArra
         for who, extra in (("A", in_a - in_b), ("B", in_b - in_a)):
             if extra:
                 result.not_compared.append(f"only {who} knows {len(extra)} of the points of {part}")
-    if not rows:
+    if a.about.masks and a.about.masks == b.about.masks:
+        result.masks = MaskDifference(a.about.masks, result.tolerance)
+    elif a.about.masks and b.about.masks:
+        result.not_compared.append(
+            f"the masks of A hold {_HOLDS[a.about.masks]}, of B {_HOLDS[b.about.masks]}"
+        )
+    elif a.about.masks or b.about.masks:
+        result.not_compared.append(f"only {'A' if a.about.masks else 'B'} has masks")
+    if not rows and not result.masks:
+        why = "; ".join(
+            result.not_compared[-1:] if a.about.masks and b.about.masks else ["no point is in both"]
+        )
         raise JobError(
-            "nothing could be compared: "
-            f"A ({a.about.location}) has {', '.join(a.about.points) or 'no part'}, "
-            f"B ({b.about.location}) has {', '.join(b.about.points) or 'no part'}: no point is in both"
+            f"nothing could be compared: A ({a.about.location}) has {_what(a)}, "
+            f"B ({b.about.location}) has {_what(b)}: {why}"
         )
     return rows
 
 
-def _named(
-    a: Source, b: Source, splits: Sequence[str]
-) -> tuple[dict[str, SourceClip], dict[str, SourceClip]]:
-    """The clips of both under names that mean the same in both: ``split/name`` where both know splits."""
-    clips_a, clips_b = a.clips(), b.clips()
-    knows = [any(clip.split for clip in clips) for clips in (clips_a, clips_b)]
-    for source, clips, known in ((a, clips_a, knows[0]), (b, clips_b, knows[1])):
-        there = {clip.split_name for clip in clips}
-        if missing := sorted(set(splits) - there):
-            has = ", ".join(sorted(there)) if known else "no splits at all"
-            raise JobError(
-                f"nothing could be compared: {source.about.location} has no split {', '.join(missing)}, it "
-                f"has {has or 'no clip'}"
-            )
-    with_split = knows[0] == knows[1]
-    return (
-        _by_name(a, (c for c in clips_a if not splits or c.split_name in splits), with_split),
-        _by_name(b, (c for c in clips_b if not splits or c.split_name in splits), with_split),
-    )
+_HOLDS = {"category": "classes", "confidence": "confidences"}
 
 
-def _by_name(source: Source, clips: Iterable[SourceClip], with_split: bool) -> dict[str, SourceClip]:
-    found: dict[str, SourceClip] = {}
-    for clip in clips:
-        name = f"{clip.split}/{clip.base_name}" if with_split and clip.split else clip.base_name
-        if name in found:
-            raise JobError(f"nothing could be compared: {source.about.location} has two clips named {name!r}")
-        found[name] = clip
-    return found
+def _what(source: Source) -> str:
+    return ", ".join([*source.about.points, *(["masks"] if source.about.masks else [])]) or "no part"
 
 
 def _compare_clip(
-    name: str,
-    a: Source,
-    clip_a: SourceClip,
-    b: Source,
-    clip_b: SourceClip,
-    rows: Mapping[str, NDArray[np.int64]],
-    result: Comparison,
+    pair: Pair, a: Source, b: Source, rows: Mapping[str, NDArray[np.int64]], result: Comparison
 ) -> None:
-    marks_a, marks_b = a.read(clip_a).landmarks, b.read(clip_b).landmarks
+    name = pair.name
+    marks_a, marks_b = a.read(pair.a).landmarks, b.read(pair.b).landmarks
     result.clips += 1
     if len(marks_a) != len(marks_b):
         result.counts["frame counts"] += 1
@@ -213,6 +194,10 @@ def _compare_clip(
     for part, of_part in rows.items():
         points_a, points_b = (_points(marks, part, name)[:, of_part] for marks in (marks_a, marks_b))
         is_same &= _compare_part(name, points_a, points_b, result, part)
+    if result.masks:
+        is_same_mask = result.masks.add(name, marks_a, marks_b)
+        result.counts.update({} if is_same_mask else {"mask pixels": 1})
+        is_same &= is_same_mask
     knows_status = a.about.has_status and b.about.has_status
     if knows_status and (marks_a.frame_status != marks_b.frame_status).any():
         result.counts["frame status"] += 1
@@ -262,10 +247,7 @@ def _said(source: Source) -> str:
     return f"{source.about.format}: {source.about.location}"
 
 
-def _some(clips: Mapping[str, SourceClip]) -> str:
-    names = list(clips)[:3]
-    return (
-        f"{len(clips):,} clips ({', '.join(names)}{', ...' if len(clips) > 3 else ''})"
-        if names
-        else "no clip"
-    )
+def _some(clips: Sequence[SourceClip]) -> str:
+    names = [clip.clip_id for clip in clips[:3]]
+    more = ", ..." if len(clips) > 3 else ""
+    return f"{len(clips):,} clips ({', '.join(names)}{more})" if names else "no clip"

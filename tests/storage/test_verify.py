@@ -1,5 +1,6 @@
 """A data set is tampered with in every way we could think of; each must be found, and named."""
 
+import dataclasses
 import json
 import random
 import re
@@ -20,6 +21,7 @@ from storage.dataset import Dataset
 from storage.plan import Plan
 from storage.schema import parquet_options
 from storage.verify import Verified, verify
+from storage.verify_input import InputClips
 
 TRAIN = "clips/split=train/shard-000000.parquet"
 DEV = "clips/split=dev/shard-000001.parquet"
@@ -153,6 +155,9 @@ IN_A_ROW = {
     "another input": ("plan", "input_fingerprint", _c("input_fingerprint", lambda n: ["ab", *n[1:]])),
     "another path": ("plan", "uri", _c("uri", lambda n: ["/else", *n[1:]])),
     "a range": ("plan", "start_frame", _c("start_frame", lambda n: [3, *n[1:]])),
+    "another gloss": ("plan", "gloss is 'ANDERS'", _c("gloss", lambda n: ["ANDERS", *n[1:]])),
+    "no engine": ("options", "without engine: nothing says", _c("engine", lambda n: [None, *n[1:]])),
+    "no translation": ("plan", "text is None", _c("text", lambda n: [None, *n[1:]])),
 }  # fmt: skip
 
 
@@ -329,6 +334,22 @@ def test_any_flipped_bit_is_found_or_changes_nothing_that_is_read(dataset):
     assert detected > len(places) * 0.7
 
 
+def test_a_footer_that_contradicts_itself_about_types(dataset):
+    """Asked for the statistics of such a column, pyarrow ends the process."""
+    name = path(dataset, DEV)
+    whole = name.read_bytes()
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    # ColumnChunk.meta_data in Thrift's compact protocol: field 3, a struct, and its field 1, the type.
+    places = [match.end() for match in re.finditer(b"\x1c\x15(?=[\x00-\x0c]\x19)", whole[footer:])]
+    assert len(places) == len(pq.ParquetFile(name).schema)
+    for place in places[::8]:
+        data = bytearray(whole)
+        data[footer + place] ^= 1 << 4
+        name.write_bytes(bytes(data))
+        result = verify(dataset)
+        assert found(result, "damaged", DEV), (place, result.problems)
+
+
 def same_bits(a: pa.Table, b: pa.Table) -> bool:
     """Equality in which NaN is equal to itself."""
     if a.column_names != b.column_names:
@@ -362,8 +383,12 @@ def inputs(dataset: Dataset) -> dict[str, Clip]:
     return {clip.clip_id: clip for clip in dataset.plan().clips}
 
 
+def verified(dataset: Dataset, now: dict[str, Clip], then: str = "/in", root: str = "/in") -> Verified:
+    return verify(dataset, InputClips(now.values(), then, root))
+
+
 def test_the_input_as_it_was(dataset):
-    result = verify(dataset, inputs(dataset))
+    result = verified(dataset, inputs(dataset))
     assert result.is_good
     assert (result.inputs, result.new_inputs) == (4, 0)
 
@@ -376,12 +401,74 @@ def test_the_input_as_it_was_not(dataset):
     was = now["test/squats"]
     now["test/squats"] = Clip("test/squats", was.uri, "frames", "test", was.num_frames, "other")
     now["train/new"] = Clip("train/new", "/in/new", "frames", "train", 3, "f")
-    result = verify(dataset, now)
+    result = verified(dataset, now)
     assert found(result, "input", "dev/french_a1", "no longer")
     assert found(result, "input", "train/wave", "58 frames, the input now has 59")
     assert found(result, "input", "test/squats", "fingerprint")
     assert result.new_inputs == 1
     assert result.counts == {"input": 3}
+
+
+def moved(clip: Clip, uri: str, **other: object) -> Clip:
+    return dataclasses.replace(clip, uri=uri, **other)
+
+
+def test_an_input_that_moved_is_known_by_its_place_whatever_it_is_called_now(dataset):
+    now = {
+        f"other/{clip_id}": moved(clip, f"/new/{clip_id}", clip_id=f"other/{clip_id}")
+        for clip_id, clip in inputs(dataset).items()
+    }
+    result = verified(dataset, now, root="/new/")
+    assert result.is_good, result.problems
+    assert (result.inputs, result.new_inputs) == (4, 0)
+    # A manifest's clips lie below its own folder.
+    result = verified(dataset, now, then="/in/clips.csv", root="/new/moved.parquet")
+    assert result.is_good, result.problems
+
+
+def test_another_clip_of_its_name_is_not_taken_for_a_clip(dataset):
+    now = inputs(dataset)
+    was = now["train/wave"]
+    # What lay at in/train/wave is another one's now, and somebody else bears its name.
+    now["train/wave"] = moved(was, "/new/elsewhere", num_frames=3, fingerprint="other")
+    now["renamed"] = moved(was, "/new/train/wave", clip_id="renamed")
+    others = {name: moved(clip, f"/new/{name}") for name, clip in now.items() if name.count("/") == 1}
+    result = verified(
+        dataset, {**others, "train/wave": now["train/wave"], "renamed": now["renamed"]}, root="/new"
+    )
+    assert result.is_good, result.problems
+    assert (result.inputs, result.new_inputs) == (4, 1)
+
+
+def test_an_input_that_moved_below_its_root_is_known_by_its_id(dataset):
+    now = {name: moved(clip, f"/new/deep/{name}") for name, clip in inputs(dataset).items()}
+    result = verified(dataset, now, root="/new")
+    assert result.is_good, result.problems
+    assert result.inputs == 4
+
+
+def test_another_range_of_the_same_input_is_told(dataset):
+    now = inputs(dataset)
+    now["train/wave"] = moved(now["train/wave"], "/in/train/wave", start_frame=3, end_frame=9)
+    result = verified(dataset, now)
+    assert result.counts == {"input": 1}
+    assert found(result, "input", "train/wave", "is all of its input, now it would be frames 3 to 9")
+
+
+def test_an_input_that_is_another_one_altogether_could_not_be_compared(dataset):
+    other = Clip("other/x", "/else/other/x", "frames", None, 3, "f")
+    now = InputClips([other], "/in", "/else", "; HINT")
+    with pytest.raises(
+        JobError, match=r"/else: none of the 5 clips .*'dev/french_a1'|'train/bsl_demo'"
+    ) as error:
+        verify(dataset, now)
+    assert "among the 1 there, such as 'other/x'" in str(error.value)
+    assert str(error.value).endswith("; HINT")
+
+
+def test_annotations_that_are_damaged(dataset):
+    path(dataset, "annotations.parquet").write_bytes(b"PAR1")
+    assert found(verify(dataset), "damaged", "annotations.parquet", "write it anew with `landmarks annotate`")
 
 
 # Nothing is never success.
