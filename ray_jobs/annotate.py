@@ -1,10 +1,12 @@
 """``landmarks annotate``: new annotations for a data set that stands; nothing is extracted again."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,10 +14,13 @@ from rich.markup import escape
 
 from extraction.clips import ANNOTATIONS, Clip
 from extraction.errors import JobError
+from extraction.sources import Discovery
 from extraction.sources.datasets.annotation import HOLES_ON_DISK, AnnotatedSet, Annotation, Hole
+from extraction.sources.datasets.layout import Layout
 from extraction.sources.datasets.locating import Located
-from extraction.sources.datasets.matching import annotations_of, match
+from extraction.sources.datasets.matching import annotated, annotations_of, is_input, match, other_length
 from extraction.sources.datasets.registry import find_dataset
+from extraction.sources.datasets.tails import Tails
 from ray_jobs.datasets import about, annotation_rows
 from storage.annotations import Said, read_about, read_annotations, summed_up, write_annotations
 from storage.annotations import annotate as annotate_rows
@@ -47,12 +52,10 @@ def annotate(
     if not said:
         raise JobError(f"--dataset {located.layout.name}: found no annotation: give --annotations FILE")
     planned = target.plan().clips
-    matched = matching(planned, said, located)
+    matched = matching(planned, said, located.layout)
     if not matched:
-        raise JobError(
-            f"{target.store.location}: none of its {len(planned):,} clips, such as {_first_id(planned)!r}, "
-            f"is one of {len(said):,} annotated ones, such as {said[0].clip_id!r}: is it this data set?"
-        )
+        raise JobError(_none_matched(target, planned, said))
+    looked = _look(target, planned, said, located)
     mark = JobMark(target.store)
     mark.take()
     try:
@@ -63,10 +66,9 @@ def annotate(
             mark.renew()
 
         changes = annotate_rows(target, _said_of(matched, planned, located), before_commit=still_ours)
-        kept = _with_what_lay_there(target, located, said, holes)
-        uris = {matched[c.clip_id].clip_id: c.uri for c in planned if c.clip_id in matched}
-        kept = replace(kept, uris={**kept.uris, **uris})
-        rows = annotation_rows(kept)
+        kept = looked.annotated if looked else _with_what_lay_there(target, located, said, holes)
+        assert kept is not None
+        rows = _rows(kept, planned, matched)
         still_ours()
         write_annotations(target.store, rows, summed_up(about(kept), rows))
     finally:
@@ -75,6 +77,7 @@ def annotate(
     if located.layout.takes_all:  # its table need not speak of splits
         splits = {clip_id: split for clip_id, split in splits.items() if split is not None}
     moved = [c.clip_id for c in planned if splits.get(c.clip_id, c.split) != c.split]
+    cut = [c.clip_id for c in planned if c.clip_id in matched and _is_another_range(c, matched[c.clip_id])]
     told = {
         "dataset": located.layout.name,
         "matched": len(matched),
@@ -82,43 +85,95 @@ def annotate(
         "clips": changes.clips,
         "shards": changes.shards,
         "other_split": moved,
+        "other_range": cut,
         "holes": dict(Counter(hole.kind for hole in holes)),
     }
     if as_json:
         print(json.dumps(told, indent=2))
     else:
-        _tell(Console(soft_wrap=True, highlight=False), target, located, told, moved)
+        _tell(Console(soft_wrap=True, highlight=False), target, located, told)
     return 0
 
 
-def matching(clips: Sequence[Clip], said: Sequence[Annotation], located: Located) -> Mapping[str, Annotation]:
-    """Finds the annotation of each clip of a data set.
+def _look(
+    target: Dataset, planned: Sequence[Clip], said: Sequence[Annotation], located: Located
+) -> Discovery | None:
+    """Looks at the frames where they say more than the ids and the last look; None where they do not."""
+    if located.media is None or located.layout.takes_all:
+        return None
+    named = {annotation.clip_id for annotation in said}
+    with suppress(JobError):  # a damaged table is about to be written anew
+        before = read_about(target.store)
+        if before and before.name == located.layout.name and all(clip.clip_id in named for clip in planned):
+            return None
+    try:
+        return match(located)
+    except JobError:  # the frames are no longer there
+        return None
 
-    A clip whose id is not annotated may have been extracted without ``--dataset``: it is known by where its
-    input lies.
+
+def matching(clips: Sequence[Clip], said: Sequence[Annotation], layout: Layout) -> Mapping[str, Annotation]:
+    """Finds the annotation of each clip of a data set of landmarks; looks at no frame.
+
+    A clip whose id is not annotated may have been extracted without ``--dataset``: it is known by the end of
+    its id, or of its uri, as frames on the disk are. One that is not the annotated range of its video is not
+    the annotated clip.
 
     Args:
         clips: Of the data set.
         said: The annotations.
-        located: Where they are from.
+        layout: Of which they are.
 
     Returns:
-        Clip id, in the data set, to annotation.
+        Clip id, in the data set, to annotation; each annotation once.
     """
     by_id = {annotation.clip_id: annotation for annotation in said}
     matched = {clip.clip_id: by_id[clip.clip_id] for clip in clips if clip.clip_id in by_id}
-    rest = [clip for clip in clips if clip.clip_id not in matched]
-    if not rest or located.media is None or located.layout.takes_all:
+    rest = [
+        clip for clip in clips if clip.clip_id not in matched and is_input(layout, clip.clip_id, clip.kind)
+    ]
+    if not rest:
         return matched
-    try:
-        found = match(located)
-    except JobError:  # the frames are no longer there
-        return matched
-    by_input = {(c.uri, c.span): by_id[c.clip_id] for c in found.clips if c.clip_id in by_id}
-    for clip in rest:
-        if annotation := by_input.get((clip.uri, clip.span)):
-            matched[clip.clip_id] = annotation
+    ends = (Tails((clip.clip_id, clip) for clip in rest), Tails((_stem(clip), clip) for clip in rest))
+    for annotation in said:
+        found = _first_of(annotation, ends, layout) if annotation.clip_id not in matched else None
+        if found is not None:
+            matched.setdefault(found.clip_id, annotation)
     return matched
+
+
+def _first_of(annotation: Annotation, ends: Sequence[Tails[Clip]], layout: Layout) -> Clip | None:
+    for source in annotation.sources:
+        for tails in ends:
+            for clip in tails.find(source.tail):
+                wanted = source.span if clip.is_part else annotated(annotation, source, clip, layout).span
+                if clip.span == wanted:
+                    return clip
+    return None
+
+
+def _stem(clip: Clip) -> str:
+    """Where a clip lies, as annotations name it: a video without its extension."""
+    stem = os.path.splitext(clip.uri)[0] if clip.kind == "video" else clip.uri.removesuffix("/1")
+    return stem.lstrip("/")
+
+
+def _rows(
+    kept: AnnotatedSet, planned: Sequence[Clip], matched: Mapping[str, Annotation]
+) -> list[dict[str, Any]]:
+    """Rows of the table of annotations, under the ids of the data set's clips wherever they have rows."""
+    clip_ids = {annotation.clip_id: clip_id for clip_id, annotation in matched.items()}
+    by_uri = {clip.uri: clip.clip_id for clip in planned if clip.clip_id not in matched}
+    uris = {matched[c.clip_id].clip_id: c.uri for c in planned if c.clip_id in matched}
+    holes = []
+    for hole in kept.holes:
+        if hole.kind == "unannotated":
+            holes.append(replace(hole, clip_id=by_uri.get(hole.detail, hole.clip_id)))
+        elif hole.kind not in ("missing", "length") or hole.clip_id not in uris:
+            holes.append(hole)
+    for clip in planned:  # what was extracted is not missing, and as long as it is
+        holes += other_length(matched[clip.clip_id], clip) if clip.clip_id in matched else ()
+    return annotation_rows(replace(kept, uris={**kept.uris, **uris}, holes=tuple(holes)), clip_ids)
 
 
 def _said_of(matched: Mapping[str, Annotation], planned: Sequence[Clip], located: Located) -> dict[str, Said]:
@@ -146,33 +201,63 @@ def _with_what_lay_there(
         return kept
     if about is None or about.name != located.layout.name:
         return kept
-    named = {annotation.clip_id for annotation in said}
-    of_disk = [
-        Hole(kind, row["clip_id"], detail)
-        for row in known
-        for kind, detail in zip(row["holes"], row["details"], strict=True)
-        if kind in HOLES_ON_DISK and (row["clip_id"] in named) != (kind == "unannotated")
-    ]
-    uris = {row["clip_id"]: row["uri"] for row in known if row["uri"] is not None and row["clip_id"] in named}
+    named = {annotation.clip_id: annotation for annotation in said}
+    by_tail = {source.tail: annotation for annotation in reversed(said) for source in annotation.sources}
+    of_disk: list[Hole] = []
+    uris: dict[str, str] = {}
+    for row in known:
+        annotation = named.get(row["dataset_id"])
+        old = dict(zip(row["holes"], row["details"], strict=True))
+        if "unannotated" in old and (annotation := _by_end(row["clip_id"], by_tail)) is None:
+            of_disk.append(Hole("unannotated", row["clip_id"], old["unannotated"]))
+        if annotation is None:
+            continue
+        if row["uri"]:
+            uris[annotation.clip_id] = row["uri"]
+        if row["num_frames"] != annotation.num_frames:
+            old.pop("length", None)  # of what the annotation was then
+        of_disk += [
+            Hole(k, annotation.clip_id, old[k]) for k in HOLES_ON_DISK if k in old and k != "unannotated"
+        ]
     return replace(kept, uris=uris, holes=tuple(dict.fromkeys((*holes, *of_disk))), left_out=about.left_out)
 
 
-def _first_id(clips: Sequence[Clip]) -> str:
-    return clips[0].clip_id if clips else ""
+def _by_end(clip_id: str, by_tail: Mapping[str, Annotation]) -> Annotation | None:
+    """The annotation that speaks of an input, by the end of its path."""
+    parts = clip_id.split("/")
+    tails = ("/".join(parts[first:]) for first in range(len(parts)))
+    return next((by_tail[tail] for tail in tails if tail in by_tail), None)
 
 
-def _tell(
-    console: Console, target: Dataset, located: Located, told: Mapping[str, object], moved: Sequence[str]
-) -> None:
+def _none_matched(target: Dataset, planned: Sequence[Clip], said: Sequence[Annotation]) -> str:
+    first = planned[0].clip_id if planned else ""
+    text = (
+        f"{target.store.location}: none of its {len(planned):,} clips, such as {first!r}, is one of "
+        f"{len(said):,} annotated ones, such as {said[0].clip_id!r}: is it this data set?"
+    )
+    if any(source.is_part for annotation in said for source in annotation.sources):
+        text += (
+            " A whole video is not an annotated part of it: extract with --dataset NAME into a new folder to "
+            "have these"
+        )
+    return text
+
+
+def _is_another_range(clip: Clip, annotation: Annotation) -> bool:
+    return clip.is_part and clip.span not in {source.span for source in annotation.sources}
+
+
+def _tell(console: Console, target: Dataset, located: Located, told: Mapping[str, Any]) -> None:
     console.print(escape(located.why))
     console.print(
         f"{told['matched']:,} clips of {escape(target.store.location)} are annotated, "
         f"{told['without_annotation']:,} are not; {told['clips']:,} finished clips changed, in "
         f"{told['shards']:,} shards"
     )
-    if moved:
-        more = ", ..." if len(moved) > _SHOWN else ""
-        console.print(
-            f"{len(moved):,} clips are now in another split ({escape(', '.join(moved[:_SHOWN]))}{more}): "
-            "they stay where they are; extract into a new folder to move them"
-        )
+    for what, ids in (("in another split", told["other_split"]), ("another range", told["other_range"])):
+        if ids:
+            more = ", ..." if len(ids) > _SHOWN else ""
+            console.print(
+                f"{len(ids):,} clips are now {what} ({escape(', '.join(ids[:_SHOWN]))}{more}): they stay as "
+                "they were extracted; extract into a new folder to change that"
+            )

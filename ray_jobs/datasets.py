@@ -1,16 +1,19 @@
 """``landmarks datasets`` and ``landmarks check-dataset``; and what a job tells and keeps of annotations."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import reduce
 from typing import Annotated, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from extraction.clips import ANNOTATIONS, Clip
+from extraction.clips import ANNOTATIONS, RANGE, Clip
 from extraction.sources import Discovery
 from extraction.sources.datasets.annotation import HOLE_KINDS, AnnotatedSet, HoleKind
 from extraction.sources.datasets.layout import Expected, Layout
@@ -42,8 +45,15 @@ def about(annotated: AnnotatedSet) -> About:
     return About(annotated.name, annotated.why, absent=list(annotated.absent), left_out=annotated.left_out)
 
 
-def annotation_rows(annotated: AnnotatedSet) -> list[dict[str, Any]]:
-    """Rows of OUT/annotations.parquet: each annotated clip, then each input without annotation."""
+def annotation_rows(annotated: AnnotatedSet, ids: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """Rows of OUT/annotations.parquet: each annotated clip, then each input without annotation.
+
+    Args:
+        annotated: What was read, and found on the disk.
+        ids: The data set's own id of a clip to the ``clip_id`` of its rows, where that is another: the clip
+            was extracted without ``--dataset``.
+    """
+    ids = ids or {}
     holes: dict[str, list[tuple[str, str]]] = {}
     for hole in annotated.holes:
         holes.setdefault(hole.clip_id, []).append((hole.kind, hole.detail))
@@ -52,7 +62,8 @@ def annotation_rows(annotated: AnnotatedSet) -> list[dict[str, Any]]:
         own = holes.pop(annotation.clip_id, [])
         rows.append(
             {
-                "clip_id": annotation.clip_id,
+                "clip_id": ids.get(annotation.clip_id, annotation.clip_id),
+                "dataset_id": annotation.clip_id,
                 "split": annotation.split,
                 "uri": annotated.uris.get(annotation.clip_id),
                 **{name: getattr(annotation, name) for name in ANNOTATIONS},
@@ -68,17 +79,18 @@ def annotation_rows(annotated: AnnotatedSet) -> list[dict[str, Any]]:
     return rows
 
 
-def told(found: Discovery, plan: Plan) -> list[str]:
+def told(annotated: AnnotatedSet | None, found: pa.Table, plan: Plan) -> list[str]:
     """Lines about the annotations of what was found, for the beginning of a job.
 
     Args:
-        found: The clips and the annotations.
+        annotated: What the annotations say.
+        found: The clips, in the schema of plans.
         plan: As the job made it; of finished clips it says what their rows say.
     """
-    lines = _holes_told(found.annotated) if found.annotated else []
-    if parts := sum(clip.is_part for clip in found.clips):
+    lines = _holes_told(annotated) if annotated else []
+    if parts := pc.sum(reduce(pc.or_, [pc.is_valid(found[name]) for name in RANGE])).as_py():
         lines.append(f"{parts:,} clips are ranges of their inputs")
-    if outdated := _outdated(found, plan):
+    if outdated := _outdated(annotated, found, plan):
         lines.append(
             f"the annotations of {len(outdated):,} finished clips have changed since ({_some(outdated)}): "
             "`landmarks annotate OUT ROOT --dataset NAME` brings them up to date without extracting anything"
@@ -86,15 +98,20 @@ def told(found: Discovery, plan: Plan) -> list[str]:
     return lines
 
 
-def _outdated(found: Discovery, plan: Plan) -> list[str]:
+def _outdated(annotated: AnnotatedSet | None, found: pa.Table, plan: Plan) -> list[str]:
     """Clips of which the plan, and with it their rows, say something else; a plain folder says nothing."""
-    planned = {clip.clip_id: clip for clip in plan.clips}
-    names: tuple[str, ...] = tuple(ANNOTATIONS)
-    if found.annotated is None or LAYOUTS[found.annotated.name].takes_all:
+    names = list(ANNOTATIONS)
+    if annotated is None or LAYOUTS[annotated.name].takes_all:
         # A table of one's own, or a manifest, speaks only of the columns that it fills.
-        names = tuple(name for name in names if any(getattr(clip, name) is not None for clip in found.clips))
-    pairs = [(planned[clip.clip_id], clip) for clip in found.clips if clip.clip_id in planned]
-    return [new.clip_id for old, new in pairs if any(getattr(old, n) != getattr(new, n) for n in names)]
+        names = [name for name in names if found[name].null_count < found.num_rows]
+    place = pc.index_in(found["clip_id"], plan.table["clip_id"])
+    found, place = found.filter(pc.is_valid(place)), place.drop_null()
+    outdated: set[str] = set()
+    for name in names:
+        old, new = plan.table[name].take(place), found[name]
+        differ = pc.coalesce(pc.not_equal(old, new), pc.xor(pc.is_null(old), pc.is_null(new)))
+        outdated.update(found["clip_id"].filter(differ).to_pylist())
+    return sorted(outdated)
 
 
 def _holes_told(annotated: AnnotatedSet) -> list[str]:

@@ -6,8 +6,8 @@ all, with every other column as it was.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from storage.schema import clip_schema, parquet_options
 ANNOTATION_SCHEMA = pa.schema(
     [
         ("clip_id", pa.string()),
+        ("dataset_id", pa.string()),
         ("split", pa.string()),
         ("uri", pa.string()),
         ("signer", pa.string()),
@@ -35,8 +36,12 @@ ANNOTATION_SCHEMA = pa.schema(
         ("details", pa.list_(pa.string())),
     ]
 )
-"""One row for each annotated clip and for each input without annotation: ``uri`` is null where no frames are
-on the disk, ``num_frames`` is what the annotation says, ``holes`` names what is not as it should be."""
+"""One row for each annotated clip and for each input without annotation.
+
+``clip_id`` is that of the clip's rows, and the data set's own id where it has none; ``dataset_id`` is the
+data set's own, null of an input without annotation; ``uri`` is null where no frames are on the disk;
+``num_frames`` is what the annotation says; ``holes`` names what is not as it should be.
+"""
 
 _ABOUT = b"ray_landmarks.annotations"
 _EXAMPLES = 20
@@ -131,9 +136,20 @@ def read_annotations(store: Store) -> pa.Table:
     try:
         table = store.load(ANNOTATION_TABLE, lambda file: pq.read_table(file))
         expect_plain(table.schema)
+        if "dataset_id" not in table.column_names:
+            table = _with_dataset_id(table)
         return table.select(ANNOTATION_SCHEMA.names).cast(ANNOTATION_SCHEMA)
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, MemoryError) as error:
         raise _damaged(store, error) from error
+
+
+def _with_dataset_id(table: pa.Table) -> pa.Table:
+    """A table of before there was the column: ``clip_id`` was the data set's own id."""
+    ids = [
+        None if "unannotated" in row["holes"] else row["clip_id"]
+        for row in table.select(["clip_id", "holes"]).to_pylist()
+    ]
+    return table.append_column("dataset_id", pa.array(ids, pa.string()))
 
 
 def read_about(store: Store) -> About | None:
@@ -230,24 +246,32 @@ def _annotate_shard(
     store: Store, name: str, said_of: Mapping[str, Said], before_commit: Callable[[], None]
 ) -> int:
     """Writes a shard anew if its annotations differ; returns how many of its clips they differ of."""
-    try:
-        with store.open(name) as source:
-            file = pq.ParquetFile(source)
+    with ExitStack() as opened:
+        with _of_shard(store, name):
+            file = pq.ParquetFile(opened.enter_context(store.open(name)))
             old = file.schema_arrow
             expect_plain(old)
             there = [column for column in ("clip_id", *ANNOTATIONS) if column in old.names]
             changed = _changed_clips(file.read(columns=there), said_of)
-            if not changed:
-                return 0
-            schema = _with_label(old)
-            with store.create(name) as sink:
-                with pq.ParquetWriter(sink, schema, **parquet_options(schema)) as writer:
-                    for group in range(file.num_row_groups):
+            schema, metadata = _with_label(old), _own_metadata(file, old)
+        if not changed:
+            return 0
+        with store.create(name) as sink:
+            with pq.ParquetWriter(sink, schema, **parquet_options(schema)) as writer:
+                for group in range(file.num_row_groups):
+                    with _of_shard(store, name):  # or the store would say that it cannot be written
                         table = _replaced(file.read_row_group(group), schema, said_of)
-                        writer.write_table(table, row_group_size=max(table.num_rows, 1))
-                    writer.add_key_value_metadata(_own_metadata(file, schema))
-                before_commit()
-            return len(changed)
+                    writer.write_table(table, row_group_size=max(table.num_rows, 1))
+                writer.add_key_value_metadata(metadata)
+            before_commit()
+    return len(changed)
+
+
+@contextmanager
+def _of_shard(store: Store, name: str) -> Iterator[None]:
+    """Says which shard it is that cannot be read; what cannot be written, the store says itself."""
+    try:
+        yield
     except (pa.ArrowException, OSError, ValueError, LookupError, MemoryError) as error:
         raise JobError(
             f"{store.full(name)}: expected a shard of this data set, cannot read it: {error}: put back a "

@@ -3,11 +3,13 @@
 import csv
 import json
 import os
+import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-from real_dataset import make_dataset
+from real_dataset import POINTS, make_dataset, real_landmarks
 from small_datasets import MAKERS, copied_sample, how2sign, write
 
 from extraction.sources.datasets.layout import Expected
@@ -18,8 +20,10 @@ from ray_jobs.datasets import census, store_annotations, told
 from ray_jobs.job import Inputs, discover, resolved
 from storage.annotations import read_about, read_annotations
 from storage.dataset import Dataset
-from storage.plan import Plan
+from storage.plan import Plan, tabulated
+from storage.rows import Provenance, encode
 from storage.running import JobMark
+from storage.shards import write_shard
 
 
 @pytest.fixture
@@ -140,22 +144,25 @@ class TestInputs:
             assert words in errors
             assert not (tmp_path / "out").exists()
 
+    def told(self, found, plan):
+        return told(found.annotated, tabulated(found.clips), plan)
+
     def test_what_is_told_of_changed_annotations(self, tmp_path, shared_clips):
         root = MAKERS["phoenix-2014-t"](tmp_path, shared_clips)
         found = discover(Inputs(frames=str(root), dataset="phoenix-2014-t"))
         plan = Plan(found.clips, tuple(range(len(found.clips))))
-        assert not any("changed since" in line for line in told(found, plan))
+        assert not any("changed since" in line for line in self.told(found, plan))
         (path,) = root.rglob("*.dev.corpus.csv")
         path.write_text(path.read_text().replace("SAMSTAG", "SONNTAG"))
         again = discover(Inputs(frames=str(root), dataset="phoenix-2014-t"))
         assert any(
-            "1 finished clips have changed since (dev/french_a1)" in line for line in told(again, plan)
+            "1 finished clips have changed since (dev/french_a1)" in line for line in self.told(again, plan)
         )
         assert [clip.fingerprint for clip in again.clips] == [clip.fingerprint for clip in found.clips]
 
     def test_ranges_are_counted(self, tmp_path, shared_clips):
         found = discover(Inputs(frames=str(how2sign(tmp_path, shared_clips, uncut=True)), dataset="how2sign"))
-        assert "2 clips are ranges of their inputs" in told(found, Plan())
+        assert "2 clips are ranges of their inputs" in self.told(found, Plan())
 
 
 class TestAnnotate:
@@ -278,11 +285,150 @@ class TestAnnotate:
         assert JobMark(dataset.store).expect_free() is None
 
 
+def extracted(out: Path, inputs: Inputs, clips: Path) -> Dataset:
+    """A data set with rows of all clips of an input, as a job would plan them; their landmarks are one's."""
+    array = np.load(clips / "phoenix_like/expected/wave.npz")["tracking"][:4]
+    found, dataset = discover(inputs), Dataset(str(out))
+    options = {"engine": "holistic", "fps": 25.0}
+    dataset.create({**options, "dataset": inputs.dataset} if inputs.dataset else options, "0f", {})
+    dataset.write_plan(Plan(found.clips, tuple(range(len(found.clips)))))
+    made = Provenance("holistic", "0.10.21", "0f", "cpu", 1, 9.0, 1.0, 7.0, "host", "f")
+    for shard, clip in enumerate(found.clips):
+        rows = [[encode(clip, real_landmarks(array), made)]]
+        write_shard(dataset.store, shard, clip.split or "none", POINTS, rows)
+    if inputs.dataset:
+        store_annotations(dataset, found)
+    return dataset
+
+
+@pytest.mark.once
+class TestIdsOfAnnotations:
+    """OUT/annotations.parquet joins with the rows, whatever their ids are, and keeps the data set's own."""
+
+    @staticmethod
+    def joined(dataset: Dataset) -> dict[str, tuple[str | None, str | None, str | None]]:
+        """Clip id of each row to the data set's own id, and the glosses of the row and of the table."""
+        said = {row["clip_id"]: row for row in read_annotations(dataset.store).to_pylist()}
+        rows = dataset.clips().to_table(columns=["clip_id", "uri", "gloss"]).to_pylist()
+        rows = [row for row in rows if not row["clip_id"].endswith("_depth")]
+        for row in rows:
+            assert said[row["clip_id"]]["uri"] == row["uri"]
+        return {
+            r["clip_id"]: (said[r["clip_id"]]["dataset_id"], r["gloss"], said[r["clip_id"]]["gloss"])
+            for r in rows
+        }
+
+    @pytest.mark.parametrize("are_frames_there", [True, False])
+    @pytest.mark.parametrize("name", MAKERS)
+    def test_extracted_as_any_folder(self, run, tmp_path, shared_clips, name, are_frames_there):
+        root = MAKERS[name](tmp_path / "in", shared_clips)
+        found = match(find_dataset(name, str(root)))
+        dataset = extracted(tmp_path / "out", Inputs(frames=str(root)), shared_clips)
+        if not are_frames_there:
+            for path in [
+                *root.rglob("*.png"),
+                *root.rglob("*.jpg"),
+                *root.rglob("*.mp4"),
+                *root.rglob("*.MOV"),
+            ]:
+                path.unlink()
+        code, _, errors = run("annotate", dataset.store.root, root)
+        assert code == 0, errors
+        # A whole video is not the clip that is a part of it; depth is no clip at all.
+        ids = {clip.uri: clip.clip_id for clip in found.clips if not clip.is_part}
+        unannotated = {hole.detail for hole in found.annotated.holes if hole.kind == "unannotated"}
+        said = {clip.clip_id: clip.gloss for clip in found.clips}
+        uris = {clip.clip_id: clip.uri for clip in dataset.plan().clips}
+        table = {row["clip_id"]: row for row in read_annotations(dataset.store).to_pylist()}
+        assert {row["dataset_id"] for row in table.values()} - {None} == {
+            a.clip_id for a in found.annotated.annotations
+        }
+        for clip_id, uri in uris.items():
+            own = ids.get(uri)
+            row = dataset.read_clip(clip_id).to_pylist()[0]
+            assert row["gloss"] == (said[own] if own else None)
+            if own or (are_frames_there and uri in unannotated):
+                assert (table[clip_id]["dataset_id"], table[clip_id]["gloss"]) == (own, row["gloss"])
+                assert table[clip_id]["uri"] == uri
+            else:
+                assert clip_id not in table
+        missing = {row["dataset_id"] for row in table.values() if "missing" in row["holes"]}
+        assert missing == (
+            {h.clip_id for h in found.annotated.holes if h.kind == "missing"} if are_frames_there else set()
+        )
+        seen = {p: p.stat().st_mtime_ns for p in Path(dataset.store.root).rglob("*") if p.is_file()}
+        assert run("annotate", dataset.store.root, root)[0] == 0
+        assert {p: p.stat().st_mtime_ns for p in Path(dataset.store.root).rglob("*") if p.is_file()} == seen
+
+    @pytest.mark.parametrize("name", MAKERS)
+    def test_extracted_by_name(self, tmp_path, shared_clips, name):
+        root = MAKERS[name](tmp_path / "in", shared_clips)
+        dataset = extracted(
+            tmp_path / "out", Inputs(frames=str(root), dataset=name, unannotated=True), shared_clips
+        )
+        named = {a.clip_id for a in match(find_dataset(name, str(root))).annotated.annotations}
+        for clip_id, (own, of_row, of_table) in self.joined(dataset).items():
+            assert own == (clip_id if clip_id in named else None)
+            assert of_row == of_table
+
+    def test_a_whole_video_is_none_of_its_sentences(self, run, tmp_path, shared_clips):
+        root = how2sign(tmp_path / "in", shared_clips, uncut=True)
+        dataset = extracted(tmp_path / "out", Inputs(frames=str(root)), shared_clips)
+        code, _, errors = run("annotate", dataset.store.root, root)
+        assert code == 2
+        assert "none of its 1 clips" in errors
+        assert "A whole video is not an annotated part of it" in errors
+        other = extracted(tmp_path / "cut", Inputs(frames=str(root), dataset="how2sign"), shared_clips)
+        (path,) = root.rglob("how2sign_realigned_train.csv")
+        path.write_text(path.read_text().replace("\t0.8\t1.2\t", "\t0.7\t1.2\t"))
+        told = json.loads(run("annotate", other.store.root, root, "--json")[1])
+        assert told["other_range"] == ["--7E2sU6zP4_11-5-rgb_front"]
+        assert "1 clips are now another range (--7E2sU6zP4_11" in run("annotate", other.store.root, root)[1]
+
+    def test_what_nobody_annotated_then_and_somebody_does_now(self, run, tmp_path, shared_clips):
+        root = MAKERS["autsl"](tmp_path / "in", shared_clips)
+        dataset = extracted(tmp_path / "out", Inputs(frames=str(root)), shared_clips)
+        assert run("annotate", dataset.store.root, root)[0] == 0
+        own = "test/signer9_sample1"
+        assert self.joined(dataset)[f"{own}_color"] == (None, None, None)
+        write(root / "test_labels.csv", "signer9_sample1,0\n")
+        for path in root.rglob("*.mp4"):
+            path.unlink()
+        assert run("annotate", dataset.store.root, root)[0] == 0
+        assert self.joined(dataset)[f"{own}_color"] == (own, "abla", "abla")
+        assert "unannotated" not in read_about(dataset.store).holes
+
+    def test_another_length_is_that_of_the_annotation_of_today(self, run, tmp_path, shared_clips):
+        root = MAKERS["csl-daily"](tmp_path / "in", shared_clips)
+        inputs = Inputs(frames=str(root), dataset="csl-daily")
+        dataset = extracted(tmp_path / "out", inputs, shared_clips)
+        assert read_about(dataset.store).examples["length"] == ["S000007_P0003_T00"]
+        path = root / "sentence_label/csl2020ct_v2.pkl"
+        content = pickle.loads(path.read_bytes())
+        content["info"][1]["length"] = 6
+        path.write_bytes(pickle.dumps(content))
+        shutil.rmtree(root / "sentence")
+        assert run("annotate", dataset.store.root, root)[0] == 0
+        assert "length" not in read_about(dataset.store).holes
+
+    def test_a_fault_of_the_annotation_goes_with_it(self, run, tmp_path, shared_clips):
+        root = MAKERS["wlasl"](tmp_path / "in", shared_clips)
+        path = root / "WLASL_v0.3.json"
+        right = path.read_text()
+        path.write_text(right.replace('"frame_end": 30', '"frame_end": 5'))
+        inputs = Inputs(frames=str(root), dataset="wlasl")
+        dataset = extracted(tmp_path / "out", inputs, shared_clips)
+        assert read_about(dataset.store).examples["no-range"] == ["00003"]
+        path.write_text(right)
+        shutil.rmtree(root / "videos")
+        assert run("annotate", dataset.store.root, root)[0] == 0
+        assert "no-range" not in read_about(dataset.store).holes
+
+
 @pytest.mark.serial
 def test_phoenix_from_the_folder_to_its_annotations(landmarks, shared_clips, phoenix_expected, tmp_path):
     """The whole job on the sample data set, a later change of its annotations, and a range of a video."""
     pytest.importorskip("mediapipe.python.solutions", reason="needs the legacy line of mediapipe")
-    import numpy as np
     from bare_loop import assert_same_bits, bare_landmarks
 
     from storage.rows import decode

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -213,6 +214,40 @@ def test_a_shard_that_cannot_be_read(dataset):
     assert len(path.read_bytes()) == 1000
 
 
+def test_a_shard_that_is_damaged_further_on_is_told_so_and_stays(shared_clips, tmp_path):
+    """Its first row group can be read: the new file is begun, and what fails then is still the old one."""
+    from real_dataset import make_dataset
+
+    other = make_dataset(tmp_path / "out", shared_clips)
+    path = Path(other.store.full(other.done()[0]))
+    groups = pq.ParquetFile(path)
+    column = groups.metadata.row_group(groups.num_row_groups - 1).column(
+        groups.schema_arrow.names.index("face")
+    )
+    data = bytearray(path.read_bytes())
+    first = column.data_page_offset
+    data[first : first + column.total_compressed_size] = bytes(column.total_compressed_size)
+    path.write_bytes(data)
+    with pytest.raises(JobError, match="expected a shard of this data set, cannot read it"):
+        annotate(other, SAID)
+    assert path.read_bytes() == data
+    assert next(other.store.sweep() for _ in "x") == 0
+
+
+def test_what_cannot_be_written_is_not_told_as_damaged(dataset):
+    before = {path: path.read_bytes() for path in Path(dataset.store.root).rglob("*.parquet")}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(JobError) as caught:
+            annotate(dataset, SAID)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "cannot be written: File too large" in str(caught.value)
+    assert "cannot read" not in str(caught.value)
+    assert {path: path.read_bytes() for path in Path(dataset.store.root).rglob("*.parquet")} == before
+
+
 def row(clip_id: str, uri: str | None, *holes: str) -> dict[str, object]:
     return {"clip_id": clip_id, "uri": uri, "gloss": "A", "holes": list(holes), "details": list(holes)}
 
@@ -235,6 +270,19 @@ def test_the_table_and_what_it_says_in_short(tmp_path):
     assert not write_annotations(store, rows, about)
     assert write_annotations(store, rows[:2], summed_up(about, rows[:2]))
     assert read_annotations(store).num_rows == 2
+
+
+def test_a_table_of_before_there_was_the_own_id(tmp_path):
+    store = Dataset(str(tmp_path / "out")).store
+    rows = [row("a", "/in/a"), row("c", "/in/c", "unannotated")]
+    write_annotations(store, rows, summed_up(About("x", "y"), rows))
+    path = store.full("annotations.parquet")
+    metadata = pq.read_schema(path).metadata
+    old = pq.read_table(path).drop_columns(["dataset_id"]).replace_schema_metadata(metadata)
+    pq.write_table(old, path)
+    assert "dataset_id" not in pq.read_schema(path).names
+    assert read_annotations(store)["dataset_id"].to_pylist() == ["a", None]
+    assert read_about(store).annotated == 1
 
 
 def test_a_table_that_is_damaged_is_told_and_can_be_written_anew(tmp_path):

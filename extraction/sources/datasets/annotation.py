@@ -1,11 +1,25 @@
 """What a data set says of one clip, and where that clip's frames may lie."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from extraction.clips import ANNOTATIONS
+from extraction.errors import JobError
+
+_SPLIT = re.compile(r"[A-Za-z0-9_.-]+")
+
 HoleKind = Literal[
-    "missing", "unannotated", "known-bad", "annotated-twice", "found-twice", "length", "no-split", "no-label"
+    "missing",
+    "unannotated",
+    "known-bad",
+    "annotated-twice",
+    "found-twice",
+    "length",
+    "no-range",
+    "no-split",
+    "no-label",
 ]
 
 HOLE_KINDS: dict[HoleKind, str] = {
@@ -13,8 +27,9 @@ HOLE_KINDS: dict[HoleKind, str] = {
     "unannotated": "on the disk, but not annotated: not extracted unless asked for",
     "known-bad": "known to be bad in every copy of the data set: extracted, to be left out of training",
     "annotated-twice": "annotated more than once: the first holds",
-    "found-twice": "lies on the disk more than once: the first in natural order is taken",
+    "found-twice": "lies on the disk more than once: the nearest to the top is taken, then the first by name",
     "length": "has another number of frames than its annotation says: extracted as it is",
+    "no-range": "annotated as a range that is none: a file of its own is extracted whole, an uncut one not",
     "no-split": "annotated, but in no split: extracted, without one",
     "no-label": "in the list of a split, but without annotation: extracted, without one",
 }
@@ -59,6 +74,16 @@ class Source:
     start_ms: float | None = None
     end_ms: float | None = None
     may_be_cut: bool = False
+
+    @property
+    def span(self) -> tuple[int | None, int | None, float | None, float | None]:
+        """As :attr:`extraction.clips.Clip.span`."""
+        return (self.start_frame, self.end_frame, self.start_ms, self.end_ms)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a range of the file, not all of it."""
+        return self.span != (None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +136,30 @@ class AnnotatedSet:
     holes: tuple[Hole, ...]
     absent: tuple[str, ...]
     left_out: int
+
+
+def expect_split(split: str | None, where: str) -> None:
+    """Makes sure that a split can name a folder.
+
+    Raises:
+        JobError: If it cannot, saying where it stands.
+    """
+    if split is not None and not _SPLIT.fullmatch(split):
+        raise JobError(f"{where}: split may hold A-Z a-z 0-9 _ . - only, found {split!r}")
+
+
+def expect_text(annotation: Annotation) -> None:
+    """Makes sure that all texts are Unicode: JSON, for one, can hold halves of characters.
+
+    Raises:
+        JobError: If one is not, saying where it stands.
+    """
+    for name in ("clip_id", *ANNOTATIONS):
+        text = getattr(annotation, name)
+        try:
+            (text or "").encode()
+        except UnicodeEncodeError as error:
+            raise JobError(f"{annotation.where}: {name} is not valid Unicode: {text!r}") from error
 
 
 def cell(cells: Mapping[str, str], name: str) -> str | None:

@@ -58,5 +58,7 @@ LAYOUT = Layout(
     read=_read,
     ignores=r".*_depth",
     expected={"train": Expected(28_142), "val": Expected(4418), "test": Expected(3742)},
-    counts_from="the makers' challenge of 2021: 36,302 in all",
+    # Rows of the challenge's label files, as counted in github.com/jackyjsy/CVPR21Chal-SLR (Conv3D/data);
+    # their sum is the makers' own: chalearnlap.cvc.uab.es/dataset/40.
+    counts_from="rows of its label files; 36,302 in all, as its makers' challenge of 2021 says",
 )

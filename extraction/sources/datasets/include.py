@@ -40,5 +40,6 @@ LAYOUT = Layout(
         {"train": "train", "val": "val(?:idation)?", "test": "test"},
     ),
     read=_read,
+    # Sridhar et al., INCLUDE, ACM Multimedia 2020.
     counts_from="its paper names 4,287 videos of 263 signs, and no splits",
 )

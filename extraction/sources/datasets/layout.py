@@ -77,6 +77,11 @@ class Layout:
     fps: float | None = None
     takes_all: bool = False
 
+    @property
+    def lying(self) -> str:
+        """How it lies on disk, as a part of a sentence."""
+        return "; ".join(self.lies).replace(" or; ", " or ")
+
 
 def per_split(pattern: str, shown: str, begins: str, splits: Mapping[str, str]) -> tuple[AnnotationFile, ...]:
     """One file of annotations for each split.

@@ -2,13 +2,13 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from extraction.clips import printable
 from extraction.errors import JobError
 from extraction.sources.datasets.layout import AnnotationFile, Layout
-from extraction.sources.datasets.survey import Survey, survey
+from extraction.sources.datasets.survey import Survey, files_in, survey
 from extraction.sources.tables import first_line
 
 _MAX_UP = 4
@@ -63,9 +63,8 @@ def locate(layout: Layout, root: str | None, annotations: str | None = None) -> 
 
 def try_to_locate(layout: Layout, root: str | None, annotations: str | None = None) -> Located | None:
     """As :func:`locate`, but None where the data set is not there."""
-    for folder in (root, annotations):
-        if folder is not None and not os.path.exists(folder):
-            raise JobError(f"expected a folder at {printable(folder)!r}, found nothing there: check the path")
+    _expect_there(root)
+    _expect_there(annotations)
     if layout.takes_all:
         return _located_generic(layout, root, annotations)
     if annotations is not None:
@@ -82,6 +81,18 @@ def try_to_locate(layout: Layout, root: str | None, annotations: str | None = No
                 return found
             without_clips = without_clips or found
     return without_clips
+
+
+def _expect_there(folder: str | None) -> None:
+    if folder is None or os.path.exists(folder):
+        return
+    if "://" in folder:
+        scheme = folder.partition("://")[0]
+        raise JobError(
+            "a data set that is known by name, and its annotations, lie on this machine's disks: found a "
+            f"URI ({scheme}://...): mount what it names, or name its clips with --manifest"
+        )
+    raise JobError(f"expected a folder at {printable(folder)!r}, found nothing there: check the path")
 
 
 def _located(layout: Layout, files: Mapping[str, str], media: str | None) -> Located:
@@ -141,13 +152,35 @@ def _files(layout: Layout, seen: Survey) -> dict[str, str]:
             )
         if paths:
             found[file.key] = paths[0]
+    if _are_enough(layout, found):
+        _expect_no_misfit(layout, seen, found)
     return found
 
 
+def _expect_no_misfit(layout: Layout, seen: Survey, found: Mapping[str, str]) -> None:
+    """Makes sure that no file of annotations is passed over for its content: a split would be gone unseen.
+
+    Raises:
+        JobError: If a file beside the others has the right name only.
+    """
+    beside = {os.path.dirname(path) for path in found.values()}
+    for file in layout.files:
+        for path in seen.files if file.key not in found else ():
+            if os.path.dirname(path) in beside and _has_name(file, path):
+                raise JobError(
+                    f"{layout.name}: {printable(path)} has the name of {file.shown} but does not begin as "
+                    f"that does, it begins {first_line(path)[:60]!r}: mend it, or take it out of this folder"
+                )
+
+
 def _is(file: AnnotationFile, path: str) -> bool:
-    if not re.fullmatch(file.pattern, os.path.basename(path)):
+    if not _has_name(file, path):
         return False
     return not file.begins or re.match(file.begins, first_line(path)) is not None
+
+
+def _has_name(file: AnnotationFile, path: str) -> bool:
+    return re.fullmatch(file.pattern, os.path.basename(path)) is not None
 
 
 def _content(path: str) -> bytes:
@@ -188,9 +221,32 @@ def _not_there(layout: Layout, root: str | None, annotations: str | None) -> str
     where = printable(annotations or root or "")
     return (
         f"--dataset {layout.name}: expected {_or(names)} in {where!r} or below it, found none. It lies like "
-        f"this: {'; '.join(layout.lies)}. Give the folder that was unpacked, or name the folder of the "
-        "annotations with --annotations; without annotations, use --dataset frames or --dataset videos"
+        f"this: {layout.lying}. {found_above((layout,), root, annotations)}Give the folder that was "
+        "unpacked, or name the folder of the annotations with --annotations; without annotations, use "
+        "--dataset frames or --dataset videos"
     )
+
+
+def found_above(layouts: Iterable[Layout], root: str | None, annotations: str | None) -> str:
+    """A sentence that names a folder above, where that is a data set; "" where none is.
+
+    Args:
+        layouts: Of the data sets to look for.
+        root: The folder in which none was found.
+        annotations: As for :func:`locate`: where they are named, nobody looks above.
+    """
+    if root is None or annotations is not None:
+        return ""
+    named = tuple(layouts)
+    folder = os.path.abspath(root)
+    for _ in range(_MAX_UP):
+        folder = os.path.dirname(folder)
+        for path in files_in(folder):
+            for layout in named:
+                if any(file.is_enough and _is(file, path) for file in layout.files):
+                    shown = f"{printable(folder)} holds {os.path.basename(path)} of {layout.name}"
+                    return f"{shown}: is it the folder that is meant? "
+    return ""
 
 
 def _or(names: Sequence[str]) -> str:

@@ -3,20 +3,25 @@
 import dataclasses
 import os
 import re
-from collections.abc import Iterable, Iterator
 
-from extraction.clips import ANNOTATIONS, Clip
+from extraction.clips import ANNOTATIONS, Clip, ClipKind, printable
 from extraction.errors import JobError
-from extraction.sources.datasets.annotation import AnnotatedSet, Annotation, Hole, HoleKind, Source
+from extraction.sources.datasets.annotation import (
+    AnnotatedSet,
+    Annotation,
+    Hole,
+    Source,
+    expect_split,
+    expect_text,
+)
 from extraction.sources.datasets.generic import KINDS
 from extraction.sources.datasets.layout import Layout
 from extraction.sources.datasets.locating import Located
+from extraction.sources.datasets.tails import Tails
 from extraction.sources.discovery import Discovery, OnProgress, in_order
 from extraction.sources.inputs import part_of
 from extraction.sources.manifest import expect_clip_id
 from extraction.sources.tree import discover_tree
-
-_SPLIT = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def annotations_of(located: Located) -> tuple[tuple[Annotation, ...], tuple[Hole, ...]]:
@@ -35,10 +40,8 @@ def annotations_of(located: Located) -> tuple[tuple[Annotation, ...], tuple[Hole
     holes: list[Hole] = []
     for annotation in located.layout.read(located.files) if located.files else ():
         expect_clip_id(annotation.clip_id, annotation.where)
-        if annotation.split is not None and not _SPLIT.fullmatch(annotation.split):
-            raise JobError(
-                f"{annotation.where}: split may hold A-Z a-z 0-9 _ . - only, found {annotation.split!r}"
-            )
+        expect_split(annotation.split, annotation.where)
+        expect_text(annotation)
         known = first.setdefault(annotation.clip_id, annotation)
         if known is annotation:
             holes += annotation.holes
@@ -72,30 +75,29 @@ def match(
     layout = located.layout
     if located.media is None:
         raise JobError(
-            f"--dataset {layout.name}: found {located.why}, but no folder of clips: expected "
-            f"{'; '.join(layout.lies)}"
+            f"--dataset {layout.name}: found {located.why}, but no folder of clips: expected {layout.lying}"
         )
     annotations, holes = annotations_of(located)
     tree = discover_tree(located.media, on_progress=on_progress)
-    inputs = [clip for clip in tree.clips if _is_input(layout, clip)]
-    index = _Index(inputs)
+    inputs = [clip for clip in tree.clips if is_input(layout, clip.clip_id, clip.kind)]
+    tails = Tails((clip.clip_id, clip) for clip in inputs)
     clips: list[Clip] = []
     uris: dict[str, str] = {}
     found_holes = list(holes)
     for annotation in annotations:
-        clip = _clip_of(annotation, index, layout, found_holes)
+        clip = _clip_of(annotation, tails, layout, found_holes)
         if clip is not None:
             clips.append(clip)
             uris[clip.clip_id] = clip.uri
-    known = index.used | index.named(source.tail for a in annotations for source in a.sources)
+    known = {clip.uri for a in annotations for source in a.sources for clip in tails.find(source.tail)}
     rest = [clip for clip in inputs if clip.uri not in known]
     if annotations:
         found_holes += [Hole("unannotated", clip.clip_id, clip.uri) for clip in rest]
     taken = rest if takes_unannotated or layout.takes_all else []
     if not clips and not taken:
-        raise JobError(_no_match(located, annotations, inputs))
+        raise JobError(_no_match(located, annotations, inputs, len(tree.clips)))
     clips += [dataclasses.replace(clip, fps=clip.fps or _fps(layout, clip)) for clip in taken]
-    annotated = AnnotatedSet(
+    said = AnnotatedSet(
         name=layout.name,
         why=located.why,
         annotations=annotations,
@@ -104,51 +106,35 @@ def match(
         absent=located.absent,
         left_out=len(rest) - len(taken),
     )
-    return dataclasses.replace(tree, clips=in_order(clips), annotated=annotated)
+    return dataclasses.replace(tree, clips=in_order(clips), annotated=said)
 
 
-class _Index:
-    """Inputs by the ends of their paths."""
-
-    def __init__(self, inputs: Iterable[Clip]) -> None:
-        self._inputs = tuple(inputs)
-        self._by_tail: dict[int, dict[str, list[Clip]]] = {}
-        self.used: set[str] = set()
-
-    def find(self, tail: str) -> list[Clip]:
-        """The inputs whose path ends so, in natural order."""
-        depth = tail.count("/") + 1
-        if depth not in self._by_tail:
-            by_tail: dict[str, list[Clip]] = {}
-            for clip in self._inputs:
-                by_tail.setdefault("/".join(clip.clip_id.split("/")[-depth:]), []).append(clip)
-            self._by_tail[depth] = by_tail
-        return self._by_tail[depth].get(tail, [])
-
-    def named(self, tails: Iterable[str]) -> set[str]:
-        """Where the inputs lie that any annotation speaks of."""
-        return {clip.uri for tail in tails for clip in self.find(tail)}
-
-
-def _clip_of(annotation: Annotation, index: _Index, layout: Layout, holes: list[Hole]) -> Clip | None:
+def _clip_of(annotation: Annotation, tails: Tails[Clip], layout: Layout, holes: list[Hole]) -> Clip | None:
     """The clip that an annotation speaks of; None where it is not on the disk."""
     for source in annotation.sources:
-        found = index.find(source.tail)
+        found = tails.find(source.tail)
         if not found:
             continue
         if len(found) > 1:
             shown = "; ".join(clip.uri for clip in found[:3])
             holes.append(Hole("found-twice", annotation.clip_id, shown))
-        index.used.add(found[0].uri)
-        clip = _annotated(annotation, source, found[0], layout)
-        holes += _other_length(annotation, clip)
+        clip = annotated(annotation, source, found[0], layout)
+        holes += other_length(annotation, clip)
         return clip
-    tails = " or ".join(source.tail for source in annotation.sources)
-    holes.append(Hole("missing", annotation.clip_id, f"{annotation.where}: {tails} not found"))
+    wanted = " or ".join(source.tail for source in annotation.sources)
+    holes.append(Hole("missing", annotation.clip_id, f"{annotation.where}: {wanted} not found"))
     return None
 
 
-def _annotated(annotation: Annotation, source: Source, found: Clip, layout: Layout) -> Clip:
+def annotated(annotation: Annotation, source: Source, found: Clip, layout: Layout) -> Clip:
+    """The clip of an annotation.
+
+    Args:
+        annotation: What is said of it.
+        source: Which of the annotation's sources was found.
+        found: The clip of the whole input.
+        layout: Of which data set.
+    """
     spoken = {name: getattr(annotation, name) for name in ("clip_id", "split", *ANNOTATIONS)}
     if layout.takes_all and annotation.split is None:
         spoken["split"] = found.split  # the table need not say what the tree does
@@ -175,29 +161,48 @@ def _fps(layout: Layout, clip: Clip) -> float | None:
     return layout.fps if clip.kind == "frames" else None
 
 
-def _other_length(annotation: Annotation, clip: Clip) -> Iterator[Hole]:
-    if annotation.num_frames is not None and clip.num_frames != annotation.num_frames:
-        yield _hole("length", clip, f"annotated {annotation.num_frames} frames, found {clip.num_frames}")
-    elif clip.end_frame is not None and clip.num_frames < clip.end_frame - (clip.start_frame or 0):
+def other_length(annotation: Annotation, clip: Clip) -> tuple[Hole, ...]:
+    """A hole where a clip has not as many frames as its annotation says.
+
+    Args:
+        annotation: What is said of the clip.
+        clip: As it was found.
+    """
+    if annotation.num_frames is not None:
+        wanted, is_right = annotation.num_frames, clip.num_frames == annotation.num_frames
+    elif clip.end_frame is not None:
         wanted = clip.end_frame - (clip.start_frame or 0)
-        yield _hole("length", clip, f"annotated {wanted} frames, the input ends after {clip.num_frames}")
+        is_right = clip.num_frames >= wanted
+    else:
+        return ()
+    detail = f"annotated {wanted} frames, found {clip.num_frames}"
+    return () if is_right else (Hole("length", annotation.clip_id, detail),)
 
 
-def _hole(kind: HoleKind, clip: Clip, detail: str) -> Hole:
-    return Hole(kind, clip.clip_id, detail)
+def is_input(layout: Layout, clip_id: str, kind: ClipKind) -> bool:
+    """Whether an input of a tree can be a clip of a data set.
 
-
-def _is_input(layout: Layout, clip: Clip) -> bool:
-    if clip.kind != KINDS.get(layout.name, clip.kind):
+    Args:
+        layout: Of which data set.
+        clip_id: Of the input, in its tree.
+        kind: Of the input.
+    """
+    if kind != KINDS.get(layout.name, kind):
         return False
-    return not layout.ignores or not re.fullmatch(layout.ignores, os.path.basename(clip.clip_id))
+    return not layout.ignores or not re.fullmatch(layout.ignores, os.path.basename(clip_id))
 
 
-def _no_match(located: Located, annotations: tuple[Annotation, ...], inputs: list[Clip]) -> str:
-    wanted = f"{annotations[0].sources[0].tail!r}" if annotations else f"a clip of kind {located.layout.name}"
+def _no_match(located: Located, annotations: tuple[Annotation, ...], inputs: list[Clip], others: int) -> str:
+    name, where = located.layout.name, printable(located.media or "")
+    if not annotations:
+        other = "videos" if name == "frames" else "frames"
+        return (
+            f"--dataset {name}: expected {located.layout.lies[0]} below {where!r}, found none, but "
+            f"{others:,} clips of {other}: use --dataset {other}, or check ROOT"
+        )
     there = f"such as {inputs[0].clip_id!r}" if inputs else "none"
     return (
-        f"--dataset {located.layout.name}: none of {len(annotations):,} annotated clips, such as {wanted}, "
-        f"lies below {located.media!r}; found {len(inputs):,} folders of frames and videos there, {there}: "
-        "check ROOT"
+        f"--dataset {name}: none of {len(annotations):,} annotated clips, such as "
+        f"{annotations[0].sources[0].tail!r}, lies below {where!r}; found {len(inputs):,} folders of frames "
+        f"and videos there, {there}: check ROOT"
     )

@@ -42,7 +42,8 @@ LAYOUT = Layout(
     media=(r"fullFrame-210x260px", r"fullFrame-\d+x\d+px"),
     inner=("features", "annotations", "manual"),
     expected={"train": Expected(5672), "dev": Expected(540), "test": Expected(629)},
-    counts_from="its corpus files",
+    # Koller et al., Continuous sign language recognition, CVIU 141, 2015, and the rows of its corpus files.
+    counts_from="rows of its corpus files",
     known_bad={
         "train/13April_2011_Wednesday_tagesschau_default-14": "its glosses do not fit its frames; the "
         "field's loaders leave it out"

@@ -47,6 +47,7 @@ LAYOUT = Layout(
         "dev": Expected(519, 55_775),
         "test": Expected(642, 64_627),
     },
-    counts_from="its corpus files, and its frames counted",
+    # Camgoz et al., Neural Sign Language Translation, CVPR 2018, statistics of the data set.
+    counts_from="its makers' paper of 2018",
     fps=25.0,
 )

@@ -15,7 +15,7 @@ from extraction.sources.datasets import (
     wlasl,
 )
 from extraction.sources.datasets.layout import Layout
-from extraction.sources.datasets.locating import Located, locate, try_to_locate
+from extraction.sources.datasets.locating import Located, found_above, locate, try_to_locate
 
 LAYOUTS: Mapping[str, Layout] = {
     layout.name: layout
@@ -66,6 +66,6 @@ def find_dataset(name: str, root: str | None, annotations: str | None = None) ->
     )
     raise JobError(
         f"--dataset {AUTO}: {where} is none of the data sets that are known by their files of annotations "
-        f"({wanted}): give the folder that was unpacked, name the annotations with --annotations, or use "
-        "--dataset frames or --dataset videos"
+        f"({wanted}). {found_above(named, root, annotations)}Give the folder that was unpacked, name the "
+        "annotations with --annotations, or use --dataset frames or --dataset videos"
     )

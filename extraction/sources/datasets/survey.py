@@ -58,6 +58,12 @@ def survey(root: str) -> Survey:
     return Survey(root, tuple(files), tuple(folders))
 
 
+def files_in(folder: str) -> list[str]:
+    """Paths of the files that directly lie in a folder and can hold annotations; none if it has no list."""
+    listed = _listed(folder)
+    return [os.path.join(folder, name) for name in listed[0]] if listed else []
+
+
 def _listed(folder: str) -> tuple[list[str], list[str]] | None:
     """Names of the files that can hold annotations, and of the folders; None where it cannot be listed."""
     files, folders = [], []

@@ -1,6 +1,8 @@
 """Each data set's layout, in small, with its traps: what becomes a clip, what is said of it, what is told."""
 
 import os
+import pickle
+import resource
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -96,6 +98,51 @@ def test_csl_daily(tmp_path, shared_clips, with_pickle):
     assert names[-1] == ("000006.jpg", False)
 
 
+class Trap:
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+# A few bytes that put something at the place 2^31 of a memo, for which pickle's reader in C makes room.
+FAR_MEMO = b"\x80\x04}r\xff\xff\xff\x7f."
+
+
+@pytest.mark.parametrize("what", ["trap", "memo", "length", "text", "cut"])
+def test_a_pickle_of_a_stranger(tmp_path, shared_clips, what):
+    root = csl_daily(tmp_path, shared_clips)
+    path = root / "sentence_label/csl2020ct_v2.pkl"
+    content = pickle.loads(path.read_bytes())
+    content["info"][0] |= {"trap": {"more": Trap(tmp_path / "sprung")}, "length": {"length": -1}}.get(
+        what, {}
+    )
+    content["info"][0] |= {"label_gloss": ["\ud800"]} if what == "text" else {}
+    data = {"memo": FAR_MEMO, "cut": path.read_bytes()[:-9]}.get(what) or pickle.dumps(content)
+    path.write_bytes(data)
+    words = {
+        "trap": "found .*mkdir: nothing of it was run",
+        "memo": "expected a dictionary with the list 'info'",
+        "length": r"info\[0\]: expected .* and length",
+        "text": "gloss is not valid Unicode",
+        "cut": "expected a pickle, cannot read it",
+    }[what]
+    with pytest.raises(JobError, match=words):
+        found("csl-daily", root)
+    assert not (tmp_path / "sprung").exists()
+    peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert peak_kb < 4_000_000  # the far memo alone would be 16 GB
+
+
+def test_a_list_of_splits_names_its_own_line(tmp_path, shared_clips):
+    root = csl_daily(tmp_path, shared_clips)
+    path = root / "sentence_label/split_1.txt"
+    path.write_text(path.read_text().replace("|train", "|train ", 1))
+    with pytest.raises(JobError, match=r"split_1\.txt, line 2: split may hold"):
+        found("csl-daily", root)
+
+
 def test_how2sign_cut(tmp_path, shared_clips):
     discovery = found("how2sign", how2sign(tmp_path, shared_clips))
     clips = by_id(discovery)
@@ -105,6 +152,7 @@ def test_how2sign_cut(tmp_path, shared_clips):
         ("train", "null ", False, 58),
     ]
     assert holes(discovery) == {
+        "no-range": ["--7E2sU6zP4_12-5-rgb_front"],
         "missing": ["--7E2sU6zP4_12-5-rgb_front", "x_0-5-rgb_front"],
         "unannotated": ["How2Sign/sentence_level/train/rgb_side/raw_videos/--7E2sU6zP4_10-2-rgb_side"],
     }
@@ -152,11 +200,21 @@ def test_wlasl_ranges_that_are_none(tmp_path, shared_clips):
     path.write_text(path.read_text().replace('"frame_end": 30', '"frame_end": 5'))
     discovery = found("wlasl", root)
     assert not by_id(discovery)["00003"].is_part
-    assert holes(discovery)["length"] == ["00003"]
+    assert holes(discovery)["no-range"] == ["00003"]
+    assert "length" not in holes(discovery)
     path.write_text(
         path.read_text().replace('"frame_start": 101, "frame_end": 165', '"frame_start": 60, "frame_end": 65')
     )
     assert by_id(found("wlasl", root))["00004"].span[:2] == (59, 65)
+
+
+def test_wlasl_without_a_split(tmp_path, shared_clips):
+    root = wlasl(tmp_path, shared_clips)
+    path = root / "WLASL_v0.3.json"
+    path.write_text(path.read_text().replace('"split": "test"', '"split": null'))
+    discovery = found("wlasl", root)
+    assert by_id(discovery)["00004"].split is None
+    assert holes(discovery)["no-split"] == ["00004"]
 
 
 def test_autsl(tmp_path, shared_clips):
@@ -212,6 +270,46 @@ def test_auto_knows_each_and_says_why(tmp_path, shared_clips, name):
         assert str(root) in located.why
     for clip in match(located).clips:  # and every clip can be opened
         assert next(open_frames(clip, FrameOptions()).frames).image is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content"),
+    [
+        ("phoenix-2014-t", "PHOENIX-2014-T.dev.corpus.csv", b""),
+        ("phoenix-2014-t", "PHOENIX-2014-T.dev.corpus.csv", "name|speaker\n".encode("utf-16")),
+        ("autsl", "train_labels.csv", b"name,class\nsigner0_sample1,41\n"),
+        ("autsl", "train_labels.csv", b'"signer0_sample1",41\n'),
+        ("csl-daily", "split_1.txt", b"S000000_P0000_T00|train\n"),
+    ],
+)
+def test_a_split_is_never_gone_for_its_first_line(tmp_path, shared_clips, name, file, content):
+    root = MAKERS[name](tmp_path, shared_clips)
+    (path,) = root.rglob(file)
+    path.write_bytes(content)
+    for wanted in (name, "auto"):
+        with pytest.raises(JobError, match=rf"{file} has the name of .* but does not begin as that does"):
+            find_dataset(wanted, str(root))
+
+
+@pytest.mark.parametrize(("name", "inside"), [("autsl", "train"), ("include", "Adjectives_1of8/Adjectives")])
+def test_the_folder_above_is_named(tmp_path, shared_clips, name, inside):
+    root = MAKERS[name](tmp_path, shared_clips)
+    for wanted in (name, "auto"):
+        with pytest.raises(
+            JobError, match=rf"{root} holds \w+\.csv of {name}: is it the folder that is meant"
+        ):
+            find_dataset(wanted, str(root / inside))
+
+
+def test_the_other_kind_of_clips(tmp_path, shared_clips):
+    with pytest.raises(
+        JobError, match=r"expected <clip>\.mp4, .* found none, but 3 clips of frames: use --dat"
+    ):
+        found("videos", MAKERS["phoenix-2014"](tmp_path / "f", shared_clips))
+    with pytest.raises(JobError, match="found none, but 6 clips of videos: use --dataset videos"):
+        found("frames", MAKERS["autsl"](tmp_path / "v", shared_clips))
+    with pytest.raises(JobError, match=r"lie on this machine's disks: found a URI \(s3://"):
+        find_dataset("auto", "s3://bucket/x")
 
 
 def test_auto_is_not_sure(tmp_path, shared_clips):
@@ -322,6 +420,8 @@ def test_what_is_declared_fits_together(name):
         ('"split": "val"', '"split": "a/b"', "split may hold"),
         ('"gloss": "book"', '"glos": "book"', "expected a list of"),
         ("[", "{", "expected a list of"),
+        ('"gloss": "book"', '"gloss": "bo\\ud800ok"', "gloss is not valid Unicode"),
+        ('"frame_start": 11', '"frame_start": Infinity', "expected a list of .*OverflowError"),
     ],
 )
 def test_a_json_that_cannot_be_meant(tmp_path, shared_clips, old, new, words):
@@ -346,4 +446,4 @@ def test_numbers_beyond_any_video(tmp_path, shared_clips, number):
         assert clip.span[:2] == (0, 30)
     else:
         assert clip is None
-        assert "00003" in holes(discovery)["length"]
+        assert "00003" in holes(discovery)["no-range"]
