@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from extraction.clips import Clip
+from storage.annotations import ANNOTATION_SCHEMA, About, summed_up, write_annotations
 from storage.dataset import Dataset
 from storage.plan import Plan
 from storage.schema import ROWS_PER_GROUP, clip_schema, parquet_options
@@ -42,14 +43,12 @@ def shard_table(random: np.random.Generator, first: int, count: int, frames: int
     schema = clip_schema(POINTS)
     lengths = np.maximum(1, random.gamma(6, frames / 6, count)).astype(np.int64)
     total = int(lengths.sum())
-    signer = random.integers(0, 9, count)
+    signer, worker = random.integers(0, 9, count), random.integers(0, 16, count)
     ok = random.random(total) > 0.002
     values: dict[str, object] = {
         "clip_id": [f"clip_{number:07d}" for number in range(first, first + count)],
         "uri": [f"/in/clip_{number:07d}" for number in range(first, first + count)],
         "signer": [f"Signer{number + 1:02d}" for number in signer],
-        "gloss": [None] * count,
-        "text": [None] * count,
         "fps": np.full(count, 25.0),
         "width": np.full(count, 210, np.int32),
         "height": np.full(count, 260, np.int32),
@@ -69,7 +68,9 @@ def shard_table(random: np.random.Generator, first: int, count: int, frames: int
         "extract_ms": lengths * 27.0,
         "decode_ms": lengths * 3.0,
         "detect_ms": lengths * 22.5,
-        "host": [f"node-{number}" for number in random.integers(0, 4, count)],
+        "write_ms": lengths * 0.4,
+        "host": [f"node-{number}" for number in worker // 4],
+        "worker": [f"node-{number // 4}-{1000 + number}" for number in worker],
         "input_fingerprint": ["f"] * count,
     }
     places = np.cumsum(random.normal(0, 0.01, (total, 1, 2)), axis=0) % 0.5 + 0.25
@@ -98,7 +99,7 @@ def shard_table(random: np.random.Generator, first: int, count: int, frames: int
                 )
             )
         else:
-            columns.append(pa.array(values[field.name], field.type))
+            columns.append(pa.array(values.get(field.name, [None] * count), field.type))
     return pa.table(columns, schema=schema)
 
 
@@ -133,6 +134,13 @@ def make(folder: str, clips: int, frames: int) -> Dataset:
         planned += [Clip(name, f"/in/{name}", "frames", split, frames) for name in names]
         shards += [shard] * count
     dataset.write_plan(Plan(tuple(planned), tuple(shards)))
+    nothing = dict.fromkeys(ANNOTATION_SCHEMA.names)
+    rows = [
+        {**nothing, "clip_id": clip.clip_id, "uri": clip.uri, "holes": holes, "details": holes}
+        for number, clip in enumerate(planned)
+        for holes in [["length"] if number % FAILED_OF == 9 else []]
+    ]
+    write_annotations(dataset.store, rows, summed_up(About("phoenix-2014-t", "made up"), rows))
     return dataset
 
 

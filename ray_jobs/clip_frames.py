@@ -1,22 +1,25 @@
 """A clip's frames with what was found in each, one after another: what all pictures are drawn from."""
 
+import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from extraction.clips import from_uri
+from extraction.clips import ANNOTATIONS, RANGE, Clip, from_uri
 from extraction.draw import Image, draw, frame_landmarks, read_classes
 from extraction.drawn_sheet import black, resized
 from extraction.errors import ClipError, JobError
 from extraction.frames import Frame, FrameOptions, open_frames
 from extraction.landmarks import ClipLandmarks, FrameLandmarks, FrameStatus
-from extraction.sources import find_clip
+from extraction.sources import ClipFinder
+from ray_jobs.staging import staged
 from storage.dataset import Dataset
 from storage.pieces import ClipPieces, find_pieces
+from storage.stores import Stores, is_remote, location_of, uri_of
 
 _NO_SIZE_PX = (480, 480)
 """Of a black frame in a row where no frame could be read."""
@@ -28,11 +31,51 @@ class Background:
 
     Attributes:
         black: Nothing: the input is not needed.
-        frames: The folder of clips; None where the input lies where it was read.
+        frames: The folder of clips, of a data set known by name the one that was unpacked, or its URI; None
+            where the input lies where it was read.
+        annotations: Where the annotations lie by which clips are found in it, if not there.
     """
 
     black: bool = False
     frames: str | None = None
+    annotations: str | None = None
+    _finders: dict[str, ClipFinder] = field(default_factory=dict, repr=False, compare=False)
+
+    def find(self, dataset: Dataset, clip: Clip) -> Clip:
+        """The clip of some rows where it lies in ``frames``; what a folder is asked is kept for the next one.
+
+        Args:
+            dataset: Whose rows.
+            clip: As they describe it.
+
+        Raises:
+            JobError: If it is not there.
+        """
+        assert self.frames is not None
+        if is_remote(self.frames):
+            return replace(clip, uri=_moved(clip.uri, str(dataset.config().get("source")), self.frames))
+        finder = self._finders.get(dataset.store.location)
+        if finder is None:
+            finder = self._finders[dataset.store.location] = self._finder(dataset)
+        found = finder.find(clip.clip_id)
+        # Annotations know whether this copy of a file is the whole or the part alone; rows, what it was then.
+        by_annotation = any(getattr(found, name) is not None for name in ANNOTATIONS)
+        ranges = found if by_annotation else clip
+        values: dict[str, Any] = {name: getattr(ranges, name) for name in RANGE}
+        return replace(clip, uri=found.uri, kind=found.kind, **values)
+
+    def _finder(self, dataset: Dataset) -> ClipFinder:
+        config: Any = dataset.config()
+        name, annotations = config["options"].get("dataset"), self.annotations
+        if not name and annotations is not None:
+            raise JobError(
+                f"--annotations: {dataset.store.location} was not made with --dataset NAME, so its clips are "
+                "found by their paths: give --frames FRAMES alone"
+            )
+        kept = config.get("annotations")
+        if annotations is None and isinstance(kept, str) and os.path.exists(kept):
+            annotations = kept
+        return ClipFinder(self.frames or "", name or None, annotations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +148,7 @@ class ClipFrames:
 
     def __init__(self, dataset: Dataset, clip_id: str, background: Background) -> None:
         self._pieces: ClipPieces = find_pieces(dataset, clip_id)
-        self._background = background
+        self._background, self._dataset = background, dataset
         options: Any = dataset.config()["options"]
         usual = FrameOptions()
         # As they were read; at which rate a folder plays decides what a range of milliseconds holds.
@@ -205,12 +248,13 @@ class ClipFrames:
             return
         clip = replace(self._pieces.clip, uri=self._pieces.uri)
         if self._background.frames is not None:
-            found = find_clip(self._background.frames, self.clip_id)
-            clip = replace(clip, uri=found.uri, kind=found.kind)
+            clip = self._background.find(self._dataset, clip)
+        stores = Stores(self._background.frames or "")
         try:
-            for frame in open_frames(clip, self._frame_options).frames:
-                if wanted is None or frame.index in wanted:
-                    yield frame
+            with staged([clip], stores, max_bytes=0) as inputs, inputs.here(clip) as here:
+                for frame in open_frames(here, self._frame_options).frames:
+                    if wanted is None or frame.index in wanted:
+                        yield frame
         except ClipError as error:
             raise JobError(
                 f"{error}; if the frames lie elsewhere now, say where with --frames FRAMES, "
@@ -219,6 +263,23 @@ class ClipFrames:
 
     def _where(self) -> str:
         return self._background.frames or from_uri(self._pieces.uri)
+
+
+def _moved(uri: str, source: str, frames: str) -> str:
+    """Where a clip lies now, if all that was below one place lies on an object store.
+
+    Args:
+        uri: Where it lay.
+        source: What was FRAMES then.
+        frames: What is FRAMES now: a URI, perhaps with how to reach its store.
+    """
+    was, root = (location_of(x) if is_remote(x) else from_uri(x) for x in (uri, source))
+    if not was.startswith(root.rstrip("/") + "/"):
+        raise JobError(
+            f"--frames {location_of(frames)}: the data set was made of {root}, but the clip lay in {was}, "
+            "which is not below it: give --frames a folder of this machine, or draw without: --on black"
+        )
+    return uri_of(f"{location_of(frames)}/{was[len(root.rstrip('/')) + 1 :]}")
 
 
 def _counts(piece: ClipLandmarks, mask: str) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,25 +43,38 @@ def draw(
         int | None,
         typer.Option(help="So many clips of the whole data set, by chance.", rich_help_panel=_WHICH),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of that chance.", rich_help_panel=_WHICH)] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of that chance; 0 by default.", rich_help_panel=_WHICH)
+    ] = None,
     splits: Annotated[
-        str, typer.Option(help="Samples of these splits only: train,dev.", rich_help_panel=_WHICH)
-    ] = "",
+        str | None, typer.Option(help="Samples of these splits only: train,dev.", rich_help_panel=_WHICH)
+    ] = None,
     individual: Annotated[
-        bool, typer.Option(help="Of a sample, each part close up.", rich_help_panel=_WHICH)
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--individual/--no-individual", help="Of a sample, each part close up.", rich_help_panel=_WHICH
+        ),
+    ] = None,
     combined: Annotated[
-        bool, typer.Option(help="Of a sample, the frame with all parts.", rich_help_panel=_WHICH)
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--combined/--no-combined", help="Of a sample, the frame with all parts.", rich_help_panel=_WHICH
+        ),
+    ] = None,
     grid: Annotated[
-        bool, typer.Option(help="All samples in one picture, too.", rich_help_panel=_WHICH)
-    ] = True,
+        bool | None,
+        typer.Option("--grid/--no-grid", help="All samples in one picture, too.", rich_help_panel=_WHICH),
+    ] = None,
     on: Annotated[
         str, typer.Option(help="'frames', or 'black', which needs no input.", rich_help_panel=_HOW)
     ] = "frames",
     frames: Annotated[
         str | None,
-        typer.Option(help="FRAMES, if the input no longer lies where it was.", rich_help_panel=_HOW),
+        typer.Option(help="FRAMES or ROOT, if the input no longer lies there.", rich_help_panel=_HOW),
+    ] = None,
+    annotations: Annotated[
+        str | None,
+        typer.Option(help="With --frames: where its annotations lie, if elsewhere.", rich_help_panel=_HOW),
     ] = None,
     image_size: Annotated[
         int | None,
@@ -73,12 +87,19 @@ def draw(
     from ray_jobs.clip_frames import Background
     from ray_jobs.pictures import Request, draw_samples, sample_clips
 
-    _check(clip, frame, video, sheet, num_samples, on, every)
-    request = Request(out, to, Background(on == "black", frames), image_size, against)
-    names = tuple(filter(None, (name.strip() for name in splits.split(","))))
-    chosen = [clip] if clip is not None else sample_clips(request, num_samples or 0, seed, names)
+    _check(clip, frame, video, sheet, num_samples, every)
+    kinds = {"individual": individual, "combined": combined, "grid": grid}
+    of_samples = {"--seed": seed, "--splits": splits}
+    for name, wanted in kinds.items():
+        of_samples[f"--{'' if wanted else 'no-'}{name}"] = wanted
+    _check_samples(clip, "--video" if video else "--sheet" if sheet is not None else "", of_samples)
+    _check_background(on, frames, annotations)
+    background = Background(on == "black", frames, annotations)
+    request = Request(out, to, background, image_size, against)
+    names = tuple(filter(None, (name.strip() for name in (splits or "").split(","))))
+    chosen = [clip] if clip is not None else sample_clips(request, num_samples or 0, seed or 0, names)
     if clip is None and video is None and sheet is None:
-        made = draw_samples(request, chosen, seed, individual, combined, grid)
+        made = draw_samples(request, chosen, seed or 0, *(wanted is not False for wanted in kinds.values()))
     else:
         made = [drawn for one in chosen for drawn in _clip(request, one, frame or [], video, every, sheet)]
     if as_json:
@@ -95,7 +116,6 @@ def _check(
     video: str | None,
     sheet: int | None,
     num_samples: int | None,
-    on: str,
     every: int,
 ) -> None:
     from extraction.drawn_video import FORMATS
@@ -119,8 +139,31 @@ def _check(
         raise JobError(f"--video must be {', '.join(FORMATS)}, found {video!r}")
     if every != 1 and video is None:
         raise JobError("--every is for --video")
+
+
+def _check_samples(clip: str | None, kind: str, given: Mapping[str, object]) -> None:
+    """Options of samples are for samples, and those that choose their pictures not for videos and sheets."""
+    names = [name for name, value in given.items() if value is not None]
+    if clip is not None and names:
+        raise JobError(
+            f"{' and '.join(names)}: for samples of the whole data set, found the CLIP {clip!r}: give "
+            "--num-samples N instead of a CLIP, or leave this out"
+        )
+    pictures = [name for name in names if name not in ("--seed", "--splits")]
+    if kind and pictures:
+        raise JobError(
+            f"{' and '.join(pictures)}: for pictures of samples, found {kind}, of which there is one a clip: "
+            "leave one of them out"
+        )
+
+
+def _check_background(on: str, frames: str | None, annotations: str | None) -> None:
     if on not in ("frames", "black"):
         raise JobError(f"--on must be 'frames' or 'black', found {on!r}")
+    if on == "black" and frames is not None:
+        raise JobError("--frames is for --on frames: on black no input is needed, leave one of them out")
+    if annotations is not None and frames is None:
+        raise JobError("--annotations goes with --frames ROOT: clips are found there by what they say")
 
 
 def _clip(

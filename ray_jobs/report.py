@@ -9,6 +9,7 @@ from extraction.errors import JobError
 from storage import report as reports
 from storage.dataset import Dataset
 from storage.report import Report
+from storage.report_records import Timing
 
 
 def report(out: str, to: str | None, sample: int, seed: int, as_json: bool) -> int:
@@ -71,10 +72,8 @@ def as_dict(made: Report) -> dict[str, Any]:
         "frames_with_one_hand": scan.frames_with_one_hand,
         "annotations": dataclasses.asdict(made.annotations) if made.annotations else None,
         "failures": [dataclasses.asdict(kind) for kind in made.failures],
-        "hosts": [
-            {**dataclasses.asdict(host), "frames_per_second": host.frames_per_second()}
-            for host in scan.hosts.values()
-        ],
+        "hosts": [_timing(host) for host in scan.hosts()],
+        "workers": [_timing(worker) for _, worker in sorted(scan.workers.items()) if worker.worker],
         "made_with": [
             {"engine": engine, "mediapipe_version": version, "delegate": delegate, "clips": clips}
             for (engine, version, delegate), clips in scan.made_with.most_common()
@@ -88,6 +87,10 @@ def as_dict(made: Report) -> dict[str, Any]:
         "seed": made.seed,
         "outliers": [dataclasses.asdict(outlier) for outlier in made.outliers],
     }
+
+
+def _timing(one: Timing) -> dict[str, Any]:
+    return {**dataclasses.asdict(one), "lost": dict(one.lost), "frames_per_second": one.frames_per_second()}
 
 
 def _detection(group: Any) -> dict[str, Any]:

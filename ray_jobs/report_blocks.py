@@ -2,10 +2,28 @@
 
 import shlex
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from html import escape
 
 MAX_ROWS = 40
 """Of a table; what is beyond is one row more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of the page.
+
+    Attributes:
+        key: Its id.
+        short: Its name in the links at the top.
+        title: Its heading.
+        body: HTML below that.
+    """
+
+    key: str
+    short: str
+    title: str
+    body: str
 
 
 def text(value: object) -> str:

@@ -61,7 +61,7 @@ def _figures(report: Report) -> Iterable[str]:
     yield _figure(
         "frames unreadable", f"{unreadable:.2%}", f"{total.unreadable:,} frames", bad=unreadable > 0.01
     )
-    spent = sum(host.extract_ms for host in report.scan.hosts.values()) / 1000
+    spent = sum(worker.busy_ms() for worker in report.scan.workers.values()) / 1000
     if spent:
         yield _figure("frames a second", f"{total.frames / spent:.1f}", "of one worker")
 

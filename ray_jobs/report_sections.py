@@ -1,17 +1,16 @@
 """The report's sections, each a function of what the report says."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
-from ray_jobs.report_blocks import MAX_ROWS, alarming, card, command, note, rate, table, text
-from ray_jobs.report_charts import histogram_svg, share_bar, strip_svg
-from storage.annotations import About
+from ray_jobs.report_annotations import annotations
+from ray_jobs.report_blocks import MAX_ROWS, Section, alarming, card, command, note, rate, table, text
+from ray_jobs.report_charts import histogram_svg, strip_svg
+from ray_jobs.report_timing import timing
 from storage.report import Histogram, Report
-from storage.report_records import HandStrip, HostTiming, merged
+from storage.report_records import HandStrip, merged
 from storage.summary import Detection
 
 _SHOWN_OPTIONS = 30
-_EXAMPLES = 3
 _CHARTS = {
     "clip_length_frames": ("Clip length", "frames a clip", "all clips"),
     "clip_length_s": ("Clip duration", "seconds a clip", "all clips"),
@@ -19,23 +18,6 @@ _CHARTS = {
     "hand_speed": ("Hand speed", "hand sizes a second, at the wrist", "sample"),
     "hand_jitter": ("Jitter", "hand sizes a frame²; low is calm", "sample"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One part of the page.
-
-    Attributes:
-        key: Its id.
-        short: Its name in the links at the top.
-        title: Its heading.
-        body: HTML below that.
-    """
-
-    key: str
-    short: str
-    title: str
-    body: str
 
 
 def sections(report: Report, thumbnails: Mapping[str, str]) -> list[Section]:
@@ -48,11 +30,12 @@ def sections(report: Report, thumbnails: Mapping[str, str]) -> list[Section]:
     made = (
         _made_with(report),
         _clips(report),
+        annotations(report),
         _detection(report),
         _missing_hands(report),
         _distributions(report),
         _outliers(report, thumbnails),
-        _timing(report),
+        timing(report),
     )
     return [section for section in made if section is not None]
 
@@ -67,6 +50,7 @@ def _made_with(report: Report) -> Section:
         ("MediaPipe", ", ".join(sorted({version for (_, version, _), _ in made}))),
         ("Ran on", _counted((d, sum(n for (_, _, x), n in made if x == d)) for d in delegates)),
         ("Parts", ", ".join(f"{part} {count}" for part, count in report.parts.items()) or "none"),
+        ("Coordinates", _precision(options) if report.parts else ""),
         ("Masks", "one a frame" if report.has_masks else ""),
         ("Frame sizes", _sizes(report)),
         ("Source", report.config.get("source", "")),
@@ -82,6 +66,11 @@ def _made_with(report: Report) -> Section:
         f'<div class="card"><h3>Extraction</h3>{_facts((name, text(value)) for name, value in facts)}</div>'
         f'<div class="card"><h3>Options that shape the results</h3>{_facts(settings)}</div>',
     )
+
+
+def _precision(options: Mapping[str, object]) -> str:
+    stored = str(options.get("precision", "float32"))
+    return stored if stored == "float32" else f"rounded to {stored}, in columns of float32"
 
 
 def _facts(pairs: Iterable[tuple[str, str]]) -> str:
@@ -119,8 +108,6 @@ def _clips(report: Report) -> Section:
     ]
     head = ["split", "clips", "done", "failed", "to do", "frames planned"]
     parts = [card(table("By split", head, rows))]
-    if report.annotations:
-        parts.append(card(_annotations(report.annotations)))
     kinds = report.failures
     if kinds:
         listed = [
@@ -139,21 +126,6 @@ def _clips(report: Report) -> Section:
     else:
         parts.append(note("No clip failed."))
     return Section("clips", "Clips", "Clips and failures", "".join(parts))
-
-
-def _annotations(about: About) -> str:
-    rows = [
-        ["annotated clips", f"{about.annotated:,}", text(f"as in {about.name}: {about.why}")],
-        ["of them on the disk", f"{about.found:,}", ""],
-    ]
-    rows += [
-        [text(kind), f"{count:,}", f"<bdi>{text(', '.join(about.examples.get(kind, [])[:_EXAMPLES]))}</bdi>"]
-        for kind, count in list(about.holes.items())[:MAX_ROWS]
-    ]
-    rows += [["left out", f"{about.left_out:,}", "inputs without annotation"]] if about.left_out else []
-    absent = text(", ".join(map(str, about.absent[:MAX_ROWS])))
-    rows += [["files not there", f"{len(about.absent):,}", absent]] if about.absent else []
-    return table("Annotations", ["what", "clips", ""], rows, words=[2])
 
 
 def _detection(report: Report) -> Section | None:
@@ -283,47 +255,3 @@ def _outliers(report: Report, thumbnails: Mapping[str, str]) -> Section | None:
         '<p class="lead">What stands out is not always wrong: a long clip may just be long. Skeletons show '
         f'the frame in which most was found.</p><div class="cards">{"".join(cards)}</div>',
     )
-
-
-def _timing(report: Report) -> Section | None:
-    hosts = sorted(report.scan.hosts.values(), key=lambda host: (-host.frames, host.host))
-    if not hosts:
-        return None
-    legend = (
-        '<ul class="legend"><li><i class="key-decode"></i>reading and decoding</li>'
-        '<li><i class="key-detect"></i>detector</li><li><i class="key-rest"></i>all else: handing over, '
-        "writing</li></ul>"
-    )
-    head = ["host", "clips", "frames/s a worker", "decode", "detect", "else", "", "tried again"]
-    rows = [_host(host) for host in _bounded_hosts(hosts)]
-    parts = [card(table("By host", head, rows), legend)]
-    tries = sorted(report.scan.attempts.items())
-    reasons = report.scan.retry_reasons.most_common(MAX_ROWS)
-    if reasons:
-        listed = [[text(reason), f"{number:,}"] for reason, number in reasons]
-        parts.append(card(table("Why detectors were lost", ["reason", "times"], listed)))
-    more = ", ".join(f"{number:,} took {count} attempts" for count, number in tries if count > 1)
-    said = f"Of the clips, {more}." if more else "Every clip took one attempt."
-    said += "" if reasons else " No detector or GL context was lost."
-    parts.append(note(said))
-    return Section("timing", "Timing", "Time and trouble", "".join(parts))
-
-
-def _bounded_hosts(hosts: Sequence[HostTiming]) -> list[HostTiming]:
-    if len(hosts) <= MAX_ROWS:
-        return list(hosts)
-    rest = HostTiming(f"{len(hosts) - MAX_ROWS:,} other hosts")
-    for host in hosts[MAX_ROWS:]:
-        for name in ("clips", "frames", "extract_ms", "decode_ms", "detect_ms", "retried"):
-            setattr(rest, name, getattr(rest, name) + getattr(host, name))
-    return [*hosts[:MAX_ROWS], rest]
-
-
-def _host(host: HostTiming) -> list[str]:
-    whole = host.extract_ms or 1.0
-    decode, detect = host.decode_ms / whole, host.detect_ms / whole
-    rest = max(0.0, 1 - decode - detect)
-    bar = share_bar({"decode": decode, "detect": detect, "rest": rest})
-    shares = (f"{share:.0%}" for share in (decode, detect, rest))
-    name = f"<bdi>{text(host.host or 'unknown')}</bdi>"
-    return [name, f"{host.clips:,}", f"{host.frames_per_second():.1f}", *shares, bar, alarming(host.retried)]

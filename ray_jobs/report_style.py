@@ -7,11 +7,11 @@ STYLE = """
 :root{color-scheme:light dark;
 --page:#f7f6f3;--card:#fff;--text:#1d2024;--soft:#5a6068;--line:#dfdcd5;--faint:#e4e1da;--track:#eceae4;
 --series:#3d5a80;--bar:#8aa4c4;--left_hand:#c45a06;--right_hand:#0b7285;--pose:#2b7a3a;--face:#6a5f8f;
---good:#2b7a3a;--bad:#b3261e;--decode:#8d99a8;--detect:#3d5a80;--rest:#d3cfc5;--code:#f1efea;--shade:#0003}
+--good:#2b7a3a;--bad:#b3261e;--decode:#8d99a8;--detect:#3d5a80;--write:#c45a06;--rest:#d3cfc5;--code:#f1efea;--shade:#0003}
 @media (prefers-color-scheme:dark){:root{
 --page:#14161a;--card:#1c1f24;--text:#e9e7e2;--soft:#a4a9b1;--line:#31353c;--faint:#2d3138;--track:#2a2e35;
 --series:#8fb0dc;--bar:#4f6f9b;--left_hand:#ff9b45;--right_hand:#35c4d7;--pose:#5fce74;--face:#b4a7e0;
---good:#5fce74;--bad:#ff8a80;--decode:#717b88;--detect:#8fb0dc;--rest:#3f444c;--code:#262a31;--shade:#000a}}
+--good:#5fce74;--bad:#ff8a80;--decode:#717b88;--detect:#8fb0dc;--write:#ff9b45;--rest:#3f444c;--code:#262a31;--shade:#000a}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;text-size-adjust:100%}
 body{margin:0;background:var(--page);color:var(--text);
@@ -49,7 +49,7 @@ figcaption span{display:block;color:var(--soft);font-size:.875rem;font-weight:40
 .chart text{font-family:inherit}
 .facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,200px),1fr));
 gap:12px 24px;margin:0}
-.facts dt{color:var(--soft);font-size:.8125rem}
+.facts dt{color:var(--soft);font-size:.8125rem;overflow-wrap:anywhere}
 .facts dd{margin:0;font-size:.9375rem;overflow-wrap:anywhere}
 .scroll{overflow-x:auto;margin:0 -22px;padding:0 22px}
 table{width:100%;border-collapse:collapse;font-size:.9375rem}
@@ -76,6 +76,7 @@ background-attachment:local,local,scroll,scroll;background-repeat:no-repeat}
 .bad-rate i{background:var(--bad)}
 .pose i{background:var(--pose)}.face i{background:var(--face)}
 .bad{color:var(--bad)}
+.word{white-space:nowrap}
 .note{margin-top:12px;color:var(--soft)}
 .note code{margin-top:6px;color:var(--text)}
 .legend{display:flex;flex-wrap:wrap;gap:4px 20px;margin:0 0 14px;padding:0;list-style:none;font-size:.875rem;
@@ -83,7 +84,8 @@ color:var(--soft)}
 .legend i{display:inline-block;width:12px;height:12px;margin-right:7px;border-radius:2px;vertical-align:-1px}
 .key-left{background:var(--left_hand)}.key-right{background:var(--right_hand)}
 .key-unreadable{background:var(--text)}.key-none{background:var(--track)}
-.key-decode{background:var(--decode)}.key-detect{background:var(--detect)}.key-rest{background:var(--rest)}
+.key-decode{background:var(--decode)}.key-detect{background:var(--detect)}
+.key-write{background:var(--write)}.key-rest{background:var(--rest)}
 .strips{display:grid;gap:10px;margin:0;padding:0;list-style:none}
 .strips li{display:grid;grid-template-columns:minmax(0,14rem) 1fr max-content;gap:4px 18px;align-items:center;
 font-size:.875rem}
@@ -109,12 +111,13 @@ code+code{margin-top:6px}
 .shares{display:flex;width:100%;min-width:130px;height:10px;overflow:hidden;background:var(--track);
 border-radius:5px}
 .shares .decode{background:var(--decode)}.shares .detect{background:var(--detect)}
-.shares .rest{background:var(--rest)}
+.shares .write{background:var(--write)}.shares .rest{background:var(--rest)}
 footer{padding-top:28px;padding-bottom:56px;color:var(--soft);font-size:.875rem}
 @media (max-width:640px){main,header,footer{padding-left:16px;padding-right:16px}header{padding-top:28px}
 h1{font-size:1.625rem}.figures{grid-template-columns:repeat(2,1fr)}.figures .value{font-size:1.5rem}
 .figures div:last-child:nth-child(odd){grid-column:1/-1}
-.card{padding:16px}.scroll{margin:0 -16px;padding:0 16px}.facts{grid-template-columns:1fr 1fr;gap:10px 16px}
+.card{padding:16px}.scroll{margin:0 -16px;padding:0 16px}
+.facts{grid-template-columns:repeat(2,minmax(0,1fr));gap:10px 16px}
 .strips li{grid-template-columns:1fr auto}
 .strips svg{grid-column:1/-1;grid-row:2}.strips span{min-width:0}
 th,td{padding:7px 8px}th:first-child,td:first-child{min-width:5rem}.rate{min-width:52px}

@@ -16,7 +16,6 @@ from storage import summary
 from storage.annotations import About, read_about
 from storage.dataset import Dataset
 from storage.pieces import find_pieces
-from storage.report_plan import count_plan
 from storage.report_records import HANDS, Found, Scan
 from storage.report_sample import HandMeasures, measure
 from storage.report_scan import scan
@@ -146,7 +145,7 @@ def build(dataset: Dataset, sample: int = 300, seed: int = 0) -> Report:
     if seed < 0:
         raise JobError(f"--seed must be 0 or more, found {seed}")
     schema = dataset.clips().schema
-    splits, failures = count_plan(dataset)
+    splits, failures = summary.count_plan(dataset)
     found = scan(dataset, WORST, sample, seed)
     hands = list(measure(dataset, found.sample))
     measured = [hand for hand in hands if not np.isnan(hand.size_px)]

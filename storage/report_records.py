@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from storage.summary import Detection
 
 HANDS = ("left_hand", "right_hand")
+MILLISECONDS = ("extract_ms", "decode_ms", "detect_ms", "write_ms")
+"""Columns of rows that say where time went."""
 STRIP_CELLS = 120
 """Of a heat strip; a longer clip has several frames in each."""
 
@@ -18,20 +20,48 @@ Doubles = NDArray[np.float64]
 
 
 @dataclass(slots=True)
-class HostTiming:
-    """What the clips of one machine took, summed over its workers."""
+class Timing:
+    """What the clips of one worker took, or those of several together.
+
+    Attributes:
+        host: The machine.
+        worker: The worker on it; "" for all of a machine, and where rows do not name theirs.
+        workers: How many they are; 0 where unknown.
+        clips: Clips.
+        frames: Frame positions.
+        extract_ms: From a clip's opening to its last landmark, without attempts that were lost.
+        decode_ms: Of these, reading and decoding.
+        detect_ms: Of these, in the detector.
+        write_ms: Beside these, writing rows and shards; what came after a worker's last clip is unknown.
+        retried: Clips that took more than one attempt.
+        lost: Why detectors were lost, in a word, to how often.
+    """
 
     host: str
+    worker: str = ""
+    workers: int = 0
     clips: int = 0
     frames: int = 0
     extract_ms: float = 0.0
     decode_ms: float = 0.0
     detect_ms: float = 0.0
+    write_ms: float = 0.0
     retried: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+
+    def busy_ms(self) -> float:
+        """Of all workers, at clips and at writing them."""
+        return self.extract_ms + self.write_ms
 
     def frames_per_second(self) -> float:
-        """Of one worker, while it had a clip."""
-        return self.frames / self.extract_ms * 1000 if self.extract_ms else 0.0
+        """Of one worker, while it had a clip to extract or to write."""
+        return self.frames / self.busy_ms() * 1000 if self.busy_ms() else 0.0
+
+    def take_in(self, other: "Timing") -> None:
+        """Adds what another one counted."""
+        for name in ("workers", "clips", "frames", "retried", *MILLISECONDS):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.lost.update(other.lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +108,7 @@ class Scan:
     Attributes:
         splits: By name of the split.
         signers: By name of the signer; clips without one are not here.
-        hosts: By machine.
+        workers: By machine and worker; the worker is "" where rows do not name it.
         made_with: Engine, version of MediaPipe and delegate to clips.
         attempts: Number of attempts to clips.
         retry_reasons: Why detectors were lost, to how often.
@@ -94,7 +124,7 @@ class Scan:
 
     splits: dict[str, Detection] = field(default_factory=dict)
     signers: dict[str, Detection] = field(default_factory=dict)
-    hosts: dict[str, HostTiming] = field(default_factory=dict)
+    workers: dict[tuple[str, str], Timing] = field(default_factory=dict)
     made_with: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     attempts: Counter[int] = field(default_factory=Counter)
     retry_reasons: Counter[str] = field(default_factory=Counter)
@@ -112,6 +142,13 @@ class Scan:
     def total(self) -> Detection:
         """Of all splits together."""
         return merged("all", self.splits.values())
+
+    def hosts(self) -> list[Timing]:
+        """By machine, in the order of their names."""
+        hosts: dict[str, Timing] = {}
+        for (host, _), timing in sorted(self.workers.items()):
+            hosts.setdefault(host, Timing(host)).take_in(timing)
+        return list(hosts.values())
 
 
 def merged(name: str, groups: Iterable[Detection]) -> Detection:

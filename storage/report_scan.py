@@ -1,6 +1,6 @@
 """One pass over the columns that hold no coordinates: everything a report counts over all clips."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,20 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from extraction.landmarks import FrameStatus
+from storage.binning import binned
 from storage.dataset import Dataset
-from storage.report_records import HANDS, STRIP_CELLS, Doubles, Found, HandStrip, HostTiming, Ints, Scan, add
+from storage.report_records import (
+    HANDS,
+    MILLISECONDS,
+    STRIP_CELLS,
+    Doubles,
+    Found,
+    HandStrip,
+    Ints,
+    Scan,
+    Timing,
+    add,
+)
 from storage.schema import num_points
 from storage.summary import Detection
 
@@ -22,10 +34,13 @@ _ROWS_AT_ONCE = 4096
 """A row group holds 16 clips: too few for vectors to pay."""
 _FILES_AT_ONCE = 256
 _MAX_REASONS = 1000
+_MAX_WORKERS = 10_000
+_MAX_WORDS = 20
+"""Reasons of losses kept by worker; there are eight or so."""
 _SCALARS = (
     *("clip_id", "split", "signer", "fps", "width", "height", "num_frames", "first_frame", "engine"),
-    *("mediapipe_version", "delegate", "attempts", "retry_reasons", "extract_ms", "decode_ms", "detect_ms"),
-    *("host", "frame_status"),
+    *("mediapipe_version", "delegate", "attempts", "retry_reasons", "host", "worker", "frame_status"),
+    *MILLISECONDS,
 )
 _SHARD = "__filename"
 
@@ -47,6 +62,7 @@ def scan(dataset: Dataset, keep: int, sample: int, seed: int) -> Scan:
     for table in _whole_clips(clips, parts):
         rows = _Rows(table, parts)
         _count_groups(result, rows)
+        _count_workers(result, rows)
         _count_rest(result, rows)
         lengths.append(rows.frames)
         seconds.append(rows.frames / np.maximum(rows.numbers("fps"), 1e-9))
@@ -175,18 +191,47 @@ def _count_groups(result: Scan, rows: _Rows) -> None:
             add(groups.setdefault(name, Detection(name)), found)
 
 
+def _count_workers(result: Scan, rows: _Rows) -> None:
+    (hosts, on_host), (workers, of_worker) = rows.names("host"), rows.names("worker")
+    # Every worker has the name of its machine in its own, but a stranger's file need not.
+    pairs, which = np.unique(on_host * len(workers) + of_worker, return_inverse=True)
+    sums = {
+        name: np.bincount(which, weights=values, minlength=len(pairs))
+        for name, values in (
+            ("frames", rows.frames.astype(np.float64)),
+            ("retried", (rows.numbers("attempts") > 1).astype(np.float64)),
+            *((name, rows.numbers(name)) for name in MILLISECONDS),
+        )
+    }
+    clips = np.bincount(which, minlength=len(pairs))
+    lost = _lost(rows, which)
+    for index, pair in enumerate(pairs.tolist()):
+        key = hosts[pair // len(workers)] or "", workers[pair % len(workers)] or ""
+        if key not in result.workers and len(result.workers) >= _MAX_WORKERS:
+            key = "others", ""
+        known = result.workers.setdefault(key, Timing(*key, workers=int(bool(key[1]))))
+        one = Timing(*key, clips=int(clips[index]), lost=lost[index])
+        for name, values in sums.items():
+            setattr(one, name, values[index].item())
+        one.frames, one.retried = int(one.frames), int(one.retried)
+        known.take_in(one)
+
+
+def _lost(rows: _Rows, which: Ints) -> dict[int, Counter[str]]:
+    """Why detectors were lost, in a word, by the number of a worker."""
+    lost: dict[int, Counter[str]] = defaultdict(Counter)
+    if "retry_reasons" in rows.heads.column_names:
+        lists = rows.heads["retry_reasons"].combine_chunks()
+        workers = np.repeat(
+            which, np.nan_to_num(lists.value_lengths().to_numpy(zero_copy_only=False)).astype(int)
+        )
+        for worker, reason in zip(workers.tolist(), lists.flatten().to_pylist(), strict=True):
+            word = str(reason).removeprefix("start:").partition(":")[0]
+            lost[worker][word if word in lost[worker] or len(lost[worker]) < _MAX_WORDS else "others"] += 1
+    return lost
+
+
 def _count_rest(result: Scan, rows: _Rows) -> None:
-    names, which = rows.names("host")
-    spent = {name: rows.numbers(name) for name in ("extract_ms", "decode_ms", "detect_ms")}
-    tried_again = rows.numbers("attempts") > 1
-    for index, name in enumerate(names):
-        own = which == index
-        host = result.hosts.setdefault(name or "", HostTiming(name or ""))
-        host.clips += int(own.sum())
-        host.frames += int(rows.frames[own].sum())
-        host.retried += int(tried_again[own].sum())
-        for column, values in spent.items():
-            setattr(host, column, getattr(host, column) + float(values[own].sum()))
     keys = [name for name in ("engine", "mediapipe_version", "delegate") if name in rows.heads.column_names]
     for row in rows.heads.group_by(keys).aggregate([([], "count_all")]).to_pylist():
         made = tuple(str(row.get(name) or "") for name in ("engine", "mediapipe_version", "delegate"))
@@ -247,18 +292,10 @@ def _top(values: Doubles, count: int) -> Ints:
 def _strip(rows: _Rows, index: int, none: float, one: float) -> HandStrip:
     where = rows.frames_of(index)
     unreadable = rows.status[where] == FrameStatus.UNREADABLE
-    missing = {hand: cells(~rows.presence[hand][where] & ~unreadable) for hand in HANDS}
-    return HandStrip(rows.found(index, none), one, missing, cells(unreadable))
+    missing = {hand: _cells(~rows.presence[hand][where] & ~unreadable) for hand in HANDS}
+    return HandStrip(rows.found(index, none), one, missing, _cells(unreadable))
 
 
-def cells(flags: NDArray[np.bool_], count: int = STRIP_CELLS) -> tuple[float, ...]:
-    """Shares of flags in equal stretches.
-
-    Args:
-        flags: bool (T,).
-        count: How many stretches at most; T of a shorter clip.
-    """
-    edges = np.linspace(0, len(flags), min(count, len(flags)) + 1).astype(np.int64)
-    running = np.concatenate([[0], np.cumsum(flags, dtype=np.int64)])
-    shares = np.diff(running[edges]) / np.maximum(np.diff(edges), 1)
-    return tuple(round(float(share), 3) for share in shares)
+def _cells(flags: NDArray[np.bool_]) -> tuple[float, ...]:
+    """As short as a page with thousands of them has them."""
+    return tuple(round(share, 3) for share in binned(flags, STRIP_CELLS))

@@ -30,6 +30,8 @@ class Provenance:
     host: str
     input_fingerprint: str
     retry_reasons: tuple[str, ...] = ()
+    worker: str | None = None
+    write_ms: float | None = None
 
 
 def encode(

@@ -67,7 +67,13 @@ _SCALARS_AFTER: list[tuple[str, pa.DataType, str]] = [
     ("extract_ms", pa.float64(), "milliseconds of wall time for the whole clip"),
     ("decode_ms", pa.float64(), "of these, reading and decoding frames"),
     ("detect_ms", pa.float64(), "of these, in the detector"),
+    (
+        "write_ms",
+        pa.float64(),
+        "milliseconds its worker had spent on writing since its last clip, shards included; null: unknown",
+    ),
     ("host", pa.string(), "machine that extracted the clip"),
+    ("worker", pa.string(), "worker on it, unique in its job; null where unknown"),
     ("input_fingerprint", pa.string(), "digest of the input's names, sizes and modification times"),
 ]
 _MASKS = (
@@ -117,6 +123,8 @@ PLAN_SCHEMA = pa.schema(
 
 LATER_COLUMNS = ("label", "start_frame", "end_frame", "start_ms", "end_ms")
 """Columns of clips and plans that data sets made before they existed lack: there they are null."""
+LATER_PROVENANCE = ("write_ms", "worker")
+"""The same of clips alone."""
 
 
 def with_later_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -157,9 +165,9 @@ def clip_schema(num_points: Mapping[str, int], has_masks: bool = False) -> pa.Sc
 
 
 def schema_with_later_columns(schema: pa.Schema) -> pa.Schema:
-    """The schema of a shard, with the columns of :data:`LATER_COLUMNS` behind its own that it lacks."""
-    for column in _SCALARS_BEFORE:
-        if column[0] in LATER_COLUMNS and column[0] not in schema.names:
+    """The schema of a shard, with all later columns that it lacks behind its own."""
+    for column in (*_SCALARS_BEFORE, *_SCALARS_AFTER):
+        if column[0] in (*LATER_COLUMNS, *LATER_PROVENANCE) and column[0] not in schema.names:
             schema = schema.append(_field(*column))
     return schema
 

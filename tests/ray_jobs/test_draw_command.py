@@ -298,6 +298,18 @@ def test_without_json_the_paths_are_printed(real_dataset, tmp_path, capsys):
         ([CLIP, "--every", "2"], "--every is for --video"),
         ([CLIP, "--sheet", "0"], "--sheet must be 1 or more"),
         ([CLIP, "--on", "white"], "--on must be 'frames' or 'black'"),
+        ([CLIP, "--on", "black", "--frames", "/in"], "--frames is for --on frames"),
+        ([CLIP, "--splits", "dev"], "--splits: for samples of the whole data set, found the CLIP"),
+        ([CLIP, "--seed", "0", "--no-grid"], "--seed and --no-grid: for samples"),
+        ([CLIP, "--individual"], "--individual: for samples"),
+        (
+            ["--num-samples", "1", "--video", "gif", "--no-grid"],
+            "--no-grid: for pictures of samples, found --v",
+        ),
+        (
+            ["--num-samples", "1", "--sheet", "2", "--combined"],
+            "--combined: for pictures of samples, found --s",
+        ),
         ([CLIP, "--on", "black", "--image-size", "3"], "--image-size must be from 16"),
         ([CLIP, "--on", "black", "--frame", "125"], "it has frames 0 to 124"),
     ],

@@ -20,6 +20,7 @@ from real_dataset import POINTS, make_dataset, real_landmarks, split_rows
 from extraction.clips import Clip
 from ray_jobs.cli import main
 from ray_jobs.report_blocks import MAX_ROWS, command, shell, text
+from storage.annotations import ANNOTATION_SCHEMA, About, summed_up, write_annotations
 from storage.dataset import Dataset
 from storage.plan import Plan
 from storage.rows import Provenance, encode
@@ -54,8 +55,28 @@ def chromium() -> Iterator[Chromium]:
 def page(tmp_path_factory: pytest.TempPathFactory, shared_clips: Path) -> Path:
     folder = tmp_path_factory.mktemp("report")
     dataset = make_dataset(folder / "real", shared_clips)
+    annotate(dataset, "train/wave", "known to be bad")
+    about = json.loads(dataset.store.read("dataset.json"))
+    long = {"min_detection_confidence": 0.5, "min_tracking_confidence": 0.5}
+    about["options"] |= {**long, "precision": "float16"}
+    dataset.store.write("dataset.json", json.dumps(about).encode())
     assert main(["report", dataset.store.location, "--to", str(folder / "page.html")]) == 0
     return folder / "page.html"
+
+
+def annotate(dataset: Dataset, clip_id: str, detail: str) -> None:
+    """Annotations with holes of three kinds."""
+    nothing = dict.fromkeys(ANNOTATION_SCHEMA.names)
+    rows = [
+        {**nothing, "clip_id": clip_id, "uri": "/in", "holes": ["known-bad"], "details": [detail]},
+        *(
+            {**nothing, "clip_id": f"test/gone{n}", "holes": ["missing"], "details": [""]}
+            for n in range(5)
+        ),
+        {**nothing, "clip_id": "stray", "uri": "/s", "holes": ["unannotated"], "details": ["/s"]},
+    ]  # fmt: skip
+    about = About("phoenix-2014-t", f"as {detail}", absent=["PHOENIX-2014-T.dev.corpus.csv"], left_out=1)
+    assert write_annotations(dataset.store, rows, summed_up(about, rows))
 
 
 def hostile_dataset(folder: Path, shared_clips: Path) -> Dataset:
@@ -70,12 +91,13 @@ def hostile_dataset(folder: Path, shared_clips: Path) -> Dataset:
     failed = Clip(f"{HOSTILE[0]}-failed", "/in/f", "frames", "train", 3)
     dataset.write_plan(Plan((*clips, failed), (0,) * (len(clips) + 1)))
     made = Provenance(HOSTILE[0], HOSTILE[1], "x", HOSTILE[6], 2, 900.0, 100.0, 700.0, HOSTILE[0], "f")
-    made = dataclasses.replace(made, retry_reasons=(HOSTILE[1],))
+    made = dataclasses.replace(made, retry_reasons=(HOSTILE[1],), worker=HOSTILE[5], write_ms=9.0)
     rows: list = [[encode(clip, landmarks, made)] for clip in clips]
     rows.append(
         Failure(failed.clip_id, failed.uri, "train", HOSTILE[0], HOSTILE[1], HOSTILE[6], 1, HOSTILE[0])
     )
     write_shard(dataset.store, 0, "train", POINTS, rows)
+    annotate(dataset, HOSTILE[6], HOSTILE[0])
     return dataset
 
 
@@ -126,12 +148,21 @@ class TestPage:
             "dev/french_a1",
             "Signer01",
             "decode: no-readable-frame",
+            "rounded to float16",
+            "host-100",
+            "host-102",
+            "annotated, but no frames or video of it are on the disk",
+            "test/gone2",
+            "PHOENIX-2014-T.dev.corpus.csv",
         ):
             assert part in words, part
         assert "54.6%" in words  # left hand, of all readable frames
+        assert "test/gone3" not in words  # examples, and the command that lists all
+        assert "do not name their worker" not in words
         assert found.of("h2") == [
             "What was extracted, and with what",
             "Clips and failures",
+            "Annotations and their holes",
             "Detection rates",
             "Missing hands",
             "Distributions",
@@ -164,12 +195,14 @@ class TestPage:
     def test_its_commands_are_commands(self, page, tmp_path, capsys, monkeypatch):
         monkeypatch.chdir(tmp_path)
         commands = [shlex.split(line) for line in read(page).of("code")]
-        assert {words[1] for words in commands} == {"failures", "view", "draw"}
+        assert {words[1] for words in commands} == {"failures", "holes", "view", "draw"}
         for words in commands:
             more = ["--on", "black", "--every", "9"] if words[1] == "draw" else []
             assert main([*words[1:], *more]) == 0
         assert list(tmp_path.glob("*.mp4"))
-        assert "no-readable-frame" in capsys.readouterr().out
+        printed = capsys.readouterr().out
+        assert "no-readable-frame" in printed
+        assert "test/gone4" in printed
 
     def test_the_report_of_the_same_data_is_the_same(self, page, tmp_path):
         again = tmp_path / "again.html"
@@ -250,6 +283,9 @@ class TestInChromium:
         assert chromium.requests() == [page.as_uri()]
         assert chromium.complaints() == []
         assert chromium.evaluate("document.documentElement.scrollWidth") == width
+        facts = "[...document.querySelectorAll('.facts div')]"
+        right = "getBoundingClientRect().right"
+        assert chromium.evaluate(f"{facts}.every(f => f.{right} < f.closest('.card').{right})")
         contrast, where = chromium.evaluate(LUMINANCE)
         assert contrast >= 4.5, where
         # No text of a chart is smaller than a caption on a page, whatever it was scaled to.
@@ -291,6 +327,11 @@ def test_json_says_the_same_and_writes_no_page(real_dataset, tmp_path, capsys, m
     assert found["failures"][0]["reason"] == "no-readable-frame"
     assert found["histograms"]["hand_size_px"]["total"] == found["sampled"] == 4
     assert found["worst_hands"][0]["found"]["clip_id"] == "train/wave"
+    assert [(one["worker"], one["clips"], one["write_ms"]) for one in found["workers"]] == [
+        ("host-100", 2, 30.0), ("host-101", 1, 15.0), ("host-102", 1, 15.0)
+    ]  # fmt: skip
+    assert [(one["host"], one["workers"]) for one in found["hosts"]] == [("host", 3)]
+    assert found["hosts"][0]["frames_per_second"] == pytest.approx(310 / (4 * 915.0) * 1000)
 
 
 def test_the_page_has_the_data_sets_name_by_default(real_dataset, tmp_path, capsys, monkeypatch):
@@ -317,16 +358,58 @@ def test_many_signers_and_hosts_end_in_one_row(tmp_path, shared_clips):
     dataset.create({"engine": "any", "static": False}, "0f", {})
     clips = [Clip(f"c{n:02}", "/in", "frames", "train", 1, signer=f"S{n:02}") for n in range(MAX_ROWS + 5)]
     dataset.write_plan(Plan(tuple(clips), (0,) * len(clips)))
+    made = Provenance("any", "1", "x", "cpu", 1, 9.0, 1.0, 7.0, "node", "f", ("context-lost",))
     rows = [
-        [encode(clip, landmarks, Provenance("any", "1", "x", "cpu", 1, 9.0, 1.0, 7.0, f"node{n}", "f"))]
+        [encode(clip, landmarks, dataclasses.replace(made, host=f"node{n}", worker=f"node{n}-7"))]
         for n, clip in enumerate(clips)
     ]
     write_shard(dataset.store, 0, "train", POINTS, rows)
     assert main(["report", dataset.store.location, "--to", str(tmp_path / "page.html")]) == 0
     heads = read(tmp_path / "page.html").of("bdi")
     assert "S00" in heads
-    assert {"5 other signers", "5 other hosts"} <= set(heads)
+    assert {"5 other signers", "5 other hosts", "5 other workers"} <= set(heads)
     assert f"S{MAX_ROWS:02}" not in heads
+
+
+@pytest.mark.parametrize(
+    ("reasons", "cells"),
+    [
+        (("start:context-lost", "context-lost: 0x300e", "signal: SIGSEGV"), ["0", "3", "2"]),
+        (("timeout",), ["0", "1", "0"]),
+        ((), ["0", "0", "0"]),
+    ],
+)
+def test_lost_detectors_and_gl_contexts_of_a_host(reasons, cells, tmp_path, shared_clips):
+    made = Provenance("any", "1", "x", "cpu", 1, 900.0, 90.0, 700.0, "node", "f", reasons)
+    found = report_of(made, tmp_path, shared_clips)
+    assert {"64.4", "10%", "78%", "12%"} <= set(found.of("td"))  # 58 frames in 900 ms
+    captions = found.of("caption")
+    assert "By host" in captions
+    assert "By worker" not in captions
+    assert ("Why detectors were lost" in captions) == bool(reasons)
+    assert any("made before rows did or imported: 1." in data for _, data in found.texts)
+    page = (tmp_path / "page.html").read_text()
+    (line,) = re.findall(r"<tr><th scope=.row.><bdi>node</bdi>.*?</tr>", page)
+    assert re.sub(r"<[^>]+>", " ", line).split()[-3:] == cells
+
+
+def test_rows_that_say_nothing_of_time(tmp_path, shared_clips):
+    made = Provenance("import", "unknown", "x", "unknown", 0, 0.0, 0.0, 0.0, "node", "")
+    found = report_of(made, tmp_path, shared_clips)
+    assert not {"By host", "By worker"} & set(found.of("caption"))
+    assert any("Rows say nothing of time" in data for _, data in found.texts)
+
+
+def report_of(made: Provenance, folder: Path, shared_clips: Path) -> Reader:
+    """The page of a data set of one clip."""
+    landmarks = real_landmarks(np.load(shared_clips / "phoenix_like/expected/wave.npz")["tracking"])
+    dataset = Dataset(str(folder / "out"))
+    dataset.create({"engine": "any", "static": False}, "0f", {})
+    clip = Clip("c", "/in", "frames", "train", len(landmarks))
+    dataset.write_plan(Plan((clip,), (0,)))
+    write_shard(dataset.store, 0, "train", POINTS, [[encode(clip, landmarks, made)]])
+    assert main(["report", dataset.store.location, "--to", str(folder / "page.html")]) == 0
+    return read(folder / "page.html")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,11 @@
 import json
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_jobs.cli import main
-from ray_jobs.sparkline import BLOCKS, PLAIN, binned, sparkline
+from ray_jobs.sparkline import BLOCKS, PLAIN, sparkline
 
 
 def test_only_nothing_and_all_have_the_first_and_the_last_mark():
@@ -20,14 +19,6 @@ def test_a_greater_share_never_has_a_lower_mark(shares):
     marks = [BLOCKS.index(mark) for mark in sparkline(sorted(shares))]
     assert marks == sorted(marks)
     assert len(marks) == len(shares)
-
-
-@given(st.lists(st.booleans(), min_size=1, max_size=300), st.integers(1, 120))
-def test_bins_cover_all_flags_once(flags, bins):
-    shares = binned(np.array(flags), bins)
-    assert len(shares) == min(bins, len(flags))
-    edges = np.linspace(0, len(flags), len(shares) + 1).astype(int)
-    assert sum(np.diff(edges) * shares) == pytest.approx(sum(flags))
 
 
 @pytest.mark.parametrize("columns", [60, 100, 200])

@@ -4,9 +4,11 @@ import dataclasses
 from collections import Counter
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_landmarks import SIZE_PX, landmarks_of
 from real_dataset import SPLITS, make_dataset, real_landmarks
 
 from extraction.clips import Clip
@@ -16,15 +18,14 @@ from storage import report_scan, summary
 from storage.dataset import Dataset
 from storage.plan import Plan
 from storage.report import build, fullest_frame, histogram
-from storage.report_plan import count_plan
-from storage.report_records import STRIP_CELLS
 from storage.report_sample import measure_hand
-from storage.report_scan import cells, scan
+from storage.report_scan import scan
 from storage.rows import Provenance, encode
-from storage.shards import Failure, write_shard
+from storage.schema import LATER_PROVENANCE
+from storage.shards import Failure, shard_name, write_shard
+from storage.verify import verify
 
 POINTS = {"pose": 33, "left_hand": 21, "right_hand": 21}
-SIZE_PX = np.array([[400, 300]], np.int32)
 # Status, whether there is a pose, a left and a right hand.
 FRAME = st.sampled_from([(0, 1, 1, 1), (0, 1, 1, 0), (0, 1, 0, 0), (0, 0, 0, 1), (1, 0, 0, 0), (2, 0, 0, 0)])
 CLIPS = st.lists(
@@ -33,7 +34,7 @@ CLIPS = st.lists(
         st.sampled_from([None, "Signer01", "Signer02"]),
         st.lists(st.lists(FRAME, min_size=1, max_size=9), min_size=1, max_size=3),
         st.integers(1, 3),
-        st.sampled_from(["a", "b"]),
+        st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([None, "w1", "w2"])),
     ),
     min_size=1,
     max_size=9,
@@ -41,27 +42,13 @@ CLIPS = st.lists(
 
 
 def landmarks(frames: list[tuple[int, ...]], first_frame: int = 0) -> ClipLandmarks:
-    length, table = len(frames), np.array(frames)
-    parts = {part: np.full((length, n, 3), 0.5, np.float32) for part, n in POINTS.items()}
-    for column, part in enumerate(POINTS, start=1):
-        parts[part][table[:, column] == 0] = np.nan
-    return ClipLandmarks(
-        first_frame=first_frame,
-        fps=25.0,
-        timestamps_ms=np.arange(length) * 40.0,
-        frame_names=tuple(map(str, range(length))),
-        frame_status=table[:, 0].astype(np.int8),
-        frame_errors=(None,) * length,
-        frame_sizes_px=np.repeat(SIZE_PX, length, axis=0) * (table[:, :1] != 2).astype(np.int32),
-        parts=parts,
-        pose_visibility=np.full((length, 33), np.nan, np.float32),
-    )
+    return landmarks_of(POINTS, frames, first_frame)
 
 
-def provenance(attempts: int = 1, host: str = "host") -> Provenance:
-    reasons = ("context-lost: 0x300e",) * (attempts - 1)
+def provenance(attempts: int = 1, host: str = "host", worker: str | None = None) -> Provenance:
+    reasons = ("start:context-lost", *("signal: SIGSEGV",) * attempts)[: attempts - 1]
     made = Provenance("holistic", "0", "0f", "cpu", attempts, 10.0, 1.0, 8.0, host, "")
-    return dataclasses.replace(made, retry_reasons=reasons)
+    return dataclasses.replace(made, retry_reasons=reasons, worker=worker, write_ms=2.5 if worker else None)
 
 
 @settings(max_examples=25, deadline=None)
@@ -69,11 +56,11 @@ def provenance(attempts: int = 1, host: str = "host") -> Provenance:
 def test_a_scan_counts_what_one_counts_by_hand(tmp_path_factory, contents, rows_at_once):
     dataset = Dataset(str(tmp_path_factory.mktemp("scanned")))
     dataset.create({}, "0f", {})
-    for number, (split, signer, pieces, attempts, host) in enumerate(contents):
+    for number, (split, signer, pieces, attempts, made_by) in enumerate(contents):
         clip = Clip(str(number), f"/in/{number}", "frames", split, signer=signer)
         firsts = np.cumsum([0, *map(len, pieces)])
         made = [landmarks(frames, int(first)) for frames, first in zip(pieces, firsts, strict=False)]
-        rows = [encode(clip, piece, provenance(attempts, host)) for piece in made]
+        rows = [encode(clip, piece, provenance(attempts, *made_by)) for piece in made]
         write_shard(dataset.store, number, split, POINTS, [rows])
     before, report_scan._ROWS_AT_ONCE = report_scan._ROWS_AT_ONCE, rows_at_once
     try:
@@ -100,11 +87,25 @@ def test_a_scan_counts_what_one_counts_by_hand(tmp_path_factory, contents, rows_
     assert found.frames_with_one_hand == sum(f[2] != f[3] for f in every)
     tries = Counter(attempts for *_, attempts, _ in contents)
     assert found.attempts == tries
-    assert found.retry_reasons["context-lost: 0x300e"] == sum((a - 1) * n for a, n in tries.items())
-    hosts = Counter(host for *_, host in contents)
-    assert {name: (host.clips, host.extract_ms) for name, host in found.hosts.items()} == {
-        name: (number, 10.0 * number) for name, number in hosts.items()
-    }
+    assert found.retry_reasons["start:context-lost"] == sum(n for a, n in tries.items() if a > 1)
+    assert found.retry_reasons["signal: SIGSEGV"] == tries[3]
+    made_by = {(host, worker or "") for *_, (host, worker) in contents}
+    assert set(found.workers) == made_by
+    for (host, worker), timing in found.workers.items():
+        own = [n for n, content in enumerate(contents) if content[4] == (host, worker or None)]
+        again = [contents[n][3] for n in own if contents[n][3] > 1]
+        assert (timing.host, timing.worker, timing.workers) == (host, worker, bool(worker))
+        assert (timing.clips, timing.frames) == (len(own), sum(len(frames[n]) for n in own))
+        assert timing.retried == len(again)
+        assert timing.lost == Counter({"context-lost": len(again), "signal": again.count(3)})
+        assert (timing.extract_ms, timing.decode_ms, timing.detect_ms, timing.write_ms) == (
+            10.0 * len(own), 1.0 * len(own), 8.0 * len(own), 2.5 * len(own) * bool(worker)
+        )  # fmt: skip
+        assert timing.frames_per_second() == pytest.approx(timing.frames / timing.busy_ms() * 1000)
+    for host in found.hosts():
+        own = [timing for (name, _), timing in found.workers.items() if name == host.host]
+        assert host.clips == sum(timing.clips for timing in own)
+        assert host.workers == len({timing.worker for timing in own} - {""})
 
     def without(number: int) -> float:
         readable = [f for f in frames[number] if f[0] != 2]
@@ -120,6 +121,31 @@ def test_a_scan_counts_what_one_counts_by_hand(tmp_path_factory, contents, rows_
     assert len({c.clip_id for c in found.sample}) == min(4, len(contents))
 
 
+@pytest.mark.parametrize("old", [(0,), (1,), (0, 1)])
+def test_shards_of_before_rows_named_their_worker(old, tmp_path):
+    dataset = Dataset(str(tmp_path))
+    dataset.create({}, "0f", {})
+    clips = [Clip(str(number), f"/in/{number}", "frames", "dev", 1) for number in range(2)]
+    dataset.write_plan(Plan(tuple(clips), (0, 1)))
+    for number, clip in enumerate(clips):
+        row = encode(clip, landmarks([(0, 1, 1, 1)]), provenance(worker="w"))
+        write_shard(dataset.store, number, "dev", POINTS, [[row]])
+    for number in old:
+        path = dataset.store.full(shard_name(number, "dev"))
+        kept = pq.ParquetFile(path)
+        table = kept.read().drop_columns(list(LATER_PROVENANCE))
+        with pq.ParquetWriter(path, table.schema) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata({b"ray_landmarks.failed": b"[]"})
+    workers = build(dataset).scan.workers
+    assert {worker: timing.clips for (_, worker), timing in workers.items()} == {
+        **({"": len(old)} if old else {}), **({"w": 2 - len(old)} if len(old) < 2 else {})
+    }  # fmt: skip
+    assert sum(timing.write_ms for timing in workers.values()) == 2.5 * (2 - len(old))
+    assert verify(dataset).problems == []
+    assert dataset.clips().to_table(columns=["worker"])["worker"].null_count == len(old)
+
+
 def test_a_strip_shows_where_the_hands_are_missing(tmp_path):
     dataset = Dataset(str(tmp_path))
     dataset.create({}, "0f", {})
@@ -131,14 +157,6 @@ def test_a_strip_shows_where_the_hands_are_missing(tmp_path):
     assert strip.missing["right_hand"] == (1.0,) * 30 + (0.0,) * 10
     assert strip.unreadable == (0.0,) * 30 + (1.0,) * 10
     assert (strip.found.value, strip.one_missing) == (pytest.approx(20 / 30), pytest.approx(10 / 30))
-
-
-@given(st.lists(st.booleans(), min_size=1, max_size=500))
-def test_cells_keep_every_flag(flags):
-    shares = cells(np.array(flags))
-    assert len(shares) == min(len(flags), STRIP_CELLS)
-    edges = np.linspace(0, len(flags), len(shares) + 1).astype(int)
-    assert sum(np.diff(edges) * shares) == pytest.approx(sum(flags), abs=0.01 * len(flags))
 
 
 def test_each_clip_is_as_likely_in_the_sample_as_any_other(tmp_path):
@@ -169,7 +187,7 @@ def moving_hand(step_px: float, jump_px: float = 0.0) -> np.ndarray:
 
 
 def test_size_speed_and_jitter_of_a_hand():
-    sizes_px = np.repeat(SIZE_PX, 30, axis=0)
+    sizes_px = np.tile(np.array(SIZE_PX), (30, 1))
     size, speed, jitter = (np.median(v) for v in measure_hand(moving_hand(4.0), sizes_px, 25.0))
     assert size == pytest.approx(40, rel=1e-3)
     assert speed == pytest.approx(4 * 25 / 40, rel=1e-3)  # sizes a second
@@ -188,7 +206,7 @@ def test_size_speed_and_jitter_of_a_hand():
 def test_a_hand_that_is_hardly_there_is_measured_as_far_as_it_goes(seen):
     points = moving_hand(1.0)
     points[seen:] = np.nan
-    measured = measure_hand(points, np.repeat(SIZE_PX, 30, axis=0), 25.0)
+    measured = measure_hand(points, np.tile(np.array(SIZE_PX), (30, 1)), 25.0)
     assert [len(values) for values in measured] == [seen, max(seen - 1, 0), 0]
 
 
@@ -279,7 +297,7 @@ def test_the_plan_is_counted_as_progress_counts_it(tmp_path):
     write_shard(
         dataset.store, 0, "dev", POINTS, [[row], Failure("b", "/b", "dev", "open", "missing", "gone", 1)]
     )
-    splits, failures = count_plan(dataset)
+    splits, failures = summary.count_plan(dataset)
     assert splits == summary.progress(dataset).splits
     assert [(s.split, s.clips, s.done, s.failed, s.to_do, s.frames_to_do) for s in splits] == [
         ("dev", 2, 1, 1, 0, 0), ("none", 1, 0, 0, 1, 7), ("train", 2, 0, 0, 2, 251)
@@ -287,7 +305,7 @@ def test_the_plan_is_counted_as_progress_counts_it(tmp_path):
     assert failures.equals(dataset.failures())
     (tmp_path / "plan.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(JobError, match=r"plan\.parquet: expected"):
-        count_plan(dataset)
+        summary.count_plan(dataset)
     (tmp_path / "plan.parquet").unlink()
     with pytest.raises(JobError, match=r"plan\.parquet: missing, although shards stand"):
-        count_plan(dataset)
+        summary.count_plan(dataset)

@@ -21,6 +21,8 @@ POINTS = {"pose": 33, "left_hand": 2, "face": 5, "left_hand_world": 3, "face_ble
 PROVENANCE = Provenance(
     *("holistic", "0.10.21", "0f", "cpu", 3, 30.5, 10.25, 20.125, "host", "f1"),
     retry_reasons=("context-lost: eglMakeCurrent() returned error 0x3008", "signal: SIGSEGV"),
+    worker="host-4711",
+    write_ms=1.25,
 )
 QUIET_NAN, SIGNALLING_NAN, NAN_WITH_PAYLOAD, MINUS_ZERO, DENORMAL, INFINITY = (
     0x7FC00000,
