@@ -57,6 +57,7 @@ class _News:
     def __init__(self, console: Console, tally: Tally, native: LogTail | None, told: Collection[str]) -> None:
         self._console, self._tally, self._native = console, tally, native
         self._told = set(told)
+        self._receipts = 0
 
     def tell(self, reports: list[running.WorkerStatus]) -> None:
         """Prints what is new.
@@ -64,7 +65,9 @@ class _News:
         Args:
             reports: Of the workers.
         """
-        notices = [receipt.notice for receipt in self._tally.receipts] + [r.notice for r in reports]
+        new = self._tally.receipts[self._receipts :]
+        self._receipts += len(new)
+        notices = [receipt.notice for receipt in new] + [r.notice for r in reports]
         notices += self._tally.bad_nodes
         for notice in filter(None, dict.fromkeys(notices)):
             if notice not in self._told:

@@ -9,7 +9,7 @@ from ray_jobs.job import Prepared
 from ray_jobs.receipt import Receipt
 from ray_jobs.tally import Tally
 from storage.dataset import Dataset
-from storage.summary import SplitProgress, count_splits
+from storage.summary import SplitProgress, count_plan
 
 
 @dataclass(slots=True)
@@ -92,11 +92,10 @@ def sum_up(dataset: Dataset, prepared: Prepared, tally: Tally, began: float) -> 
         began: Unix time at which the command started.
     """
     receipts = tally.receipts
-    plan = dataset.plan()
-    failed = Counter(dataset.failures(plan)["split"].to_pylist())
+    splits, _ = count_plan(dataset)
     summary = Summary(
         out=dataset.store.location,
-        splits=count_splits(plan, dataset.done(), failed),
+        splits=list(splits),
         shards=len(receipts),
         clips=sum(receipt.clips for receipt in receipts),
         failed=sum(receipt.failed for receipt in receipts),

@@ -59,6 +59,7 @@ class Tally:
     complaint: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _over: bool = False
+    _sums: "_Sums" = field(default_factory=lambda: _Sums())
 
     def add(self, receipt: Receipt) -> None:
         """Counts a shard; one that a bad node gave back comes again."""
@@ -73,22 +74,20 @@ class Tally:
         Args:
             reports: What the workers say of the shards they have now.
         """
-        finished = {receipt.shard for receipt in self.receipts}
-        active = [report for report in reports if report.shard not in finished]
-        starts = [r.first_frame_at for r in self.receipts] + [r.first_frame_at for r in reports]
-        first = min(filter(None, starts), default=None)
-        frames = sum(r.frames for r in self.receipts) + sum(r.frames for r in active)
+        done = self._sums
+        done.go_on(self.receipts)
+        active = [report for report in reports if report.shard not in done.shards]
+        first = min(filter(None, (done.first_frame_at, *(r.first_frame_at for r in reports))), default=None)
+        frames = done.frames + sum(r.frames for r in active)
         rate = frames / (time.time() - first) if first and time.time() > first else None
-        reasons: Counter[str] = Counter()
-        examples: dict[str, str] = {}
-        sources: list[Receipt | WorkerStatus] = [*self.receipts, *active]
-        for source in sources:
-            reasons.update(source.reasons)
-            examples.update(source.examples)
+        reasons, examples = done.reasons.copy(), done.examples.copy()
+        for report in active:
+            reasons.update(report.reasons)
+            examples.update(report.examples)
         return Counts(
-            clips=sum(r.clips for r in self.receipts) + sum(r.clips for r in active),
+            clips=done.clips + sum(r.clips for r in active),
             frames=frames,
-            failed=sum(r.failed for r in self.receipts) + sum(r.failures for r in active),
+            failed=done.failed + sum(r.failures for r in active),
             frames_per_second=rate,
             seconds_left=max(self.frames - frames, 0) / rate if rate else None,
             reasons=reasons,
@@ -128,3 +127,31 @@ class Tally:
             f"{text}\n--max-failures is {self.limit.text}: mend what is wrong, then run {self.again} with "
             "--retry-failed; --max-failures 100% goes on whatever fails"
         )
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Receipts added up as they come: there may be many thousands, and they are looked at every second."""
+
+    shards: set[int] = field(default_factory=set)
+    clips: int = 0
+    frames: int = 0
+    failed: int = 0
+    first_frame_at: float = 0.0
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    _counted: int = 0
+
+    def go_on(self, receipts: list[Receipt]) -> None:
+        """Adds those that are new at the end of the list."""
+        new = receipts[self._counted :]
+        self._counted += len(new)
+        for receipt in new:
+            self.shards.add(receipt.shard)
+            self.clips += receipt.clips
+            self.frames += receipt.frames
+            self.failed += receipt.failed
+            self.reasons.update(receipt.reasons)
+            self.examples.update(receipt.examples)
+            starts = filter(None, (self.first_frame_at, receipt.first_frame_at))
+            self.first_frame_at = min(starts, default=0.0)

@@ -104,7 +104,9 @@ def _view_all(dataset: Dataset, detailed: bool, as_json: bool) -> int:
     mode = "" if mask or options["static"] is None else f"{'static' if options['static'] else 'tracking'}, "
     console.print(
         f"{escape(dataset.store.location)}: engine {options['engine']}, "
-        f"mediapipe {options['mediapipe_version']}, {mode}schema {config['schema_version']}"
+        f"mediapipe {options['mediapipe_version']}, {mode}"
+        + (f"precision {escape(str(options['precision']))}, " if "precision" in options else "")
+        + f"schema {config['schema_version']}"
     )
     for line in _contents(schema, mask):
         console.print(line)

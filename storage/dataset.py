@@ -13,9 +13,11 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -23,9 +25,8 @@ from pyarrow import fs
 
 from extraction.clips import Clip
 from extraction.errors import JobError
-from storage import plan as plans
 from storage.files import Store, is_temporary
-from storage.plan import Plan
+from storage.plan import Plan, expect_sound, to_clips
 from storage.retry import Patience
 from storage.running import FOLDER
 from storage.schema import (
@@ -36,18 +37,19 @@ from storage.schema import (
     schema_with_later_columns,
     with_later_columns,
 )
-from storage.shards import NO_SPLIT, committed_failures
+from storage.shards import NO_SPLIT, committed_failures, failures_name
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
-_T = TypeVar("_T")
 _CONFIG = "dataset.json"
 _PLAN = "plan.parquet"
 ANNOTATION_TABLE = "annotations.parquet"
 _SHARD = re.compile(r"clips/split=[^/]+/shard-(\d{6,})\.parquet")
 _FAILURES = re.compile(r"failures/shard-(\d{6,})\.parquet")
 _PLAN_ROWS_PER_GROUP = 4096
+_FAILURES_AT_ONCE = 16
+"""Two requests each on an object store, where they are waits and nothing else."""
 LOGS = "logs"
 _LOG = re.compile(r"logs/[^/]+\.log(\.1)?")
 _LOGS_KEPT = 200
@@ -190,8 +192,11 @@ class Dataset:
             for name in sorted(names, key=self.store.modified)[:-_LOGS_KEPT]:
                 self.store.delete(name)
 
-    def plan(self) -> Plan:
+    def plan(self, only: pc.Expression | None = None) -> Plan:
         """The plan; empty where none has been made.
+
+        Args:
+            only: Which of its rows; all where None.
 
         Raises:
             JobError: If it is damaged, or missing although shards stand: without it every clip would be
@@ -204,31 +209,25 @@ class Dataset:
                     "--overwrite to delete the data set and start anew"
                 )
             return Plan()
-        return self._understood(plans.from_table)
+        return Plan.of(self._read_plan(filters=only))
 
     def write_plan(self, plan: Plan) -> None:
         """Writes the plan, whole or not at all."""
         with self.store.create(_PLAN) as file:
-            pq.write_table(
-                plans.to_table(plan), file, compression="zstd", row_group_size=_PLAN_ROWS_PER_GROUP
-            )
+            pq.write_table(plan.table, file, compression="zstd", row_group_size=_PLAN_ROWS_PER_GROUP)
 
     def planned_clips(self, shard: int) -> list[Clip]:
         """The clips of one shard, read without the rest of a long plan."""
-        return self._understood(plans.to_clips, filters=[("shard", "==", shard)])
+        return to_clips(self._read_plan(filters=[("shard", "==", shard)]))
 
-    def _understood(self, meaning: Callable[[pa.Table], _T], **options: object) -> _T:
+    def _read_plan(self, **options: object) -> pa.Table:
         """What the plan says, if it can have been written here."""
         table = self._read_table(_PLAN, PLAN_SCHEMA, **options)
-        shards = table["shard"].to_numpy()
         try:
-            if table["shard"].null_count or (shards[:1] < 0).any() or (shards[1:] < shards[:-1]).any():
-                raise ValueError("shards are not numbered in order")
-            if pc.count_distinct(table["clip_id"]).as_py() != table.num_rows:
-                raise ValueError("a clip is planned twice")
-            return meaning(table)
+            expect_sound(table)
         except (ValueError, TypeError) as error:
             raise self._damaged(_PLAN, error) from error
+        return table
 
     def _read_table(self, name: str, schema: pa.Schema | None = None, **options: object) -> pa.Table:
         try:
@@ -255,17 +254,21 @@ class Dataset:
 
     def failures(self, plan: Plan | None = None) -> pa.Table:
         """Clips that failed and have not been tried again since, in the schema of failures."""
-        shard_of = (plan or self.plan()).shard_of()
+        planned = (plan or self.plan()).table
         done = self.done()
-        tables = [FAILURE_SCHEMA.empty_table()]
-        for name in sorted(self.store.names("failures")):
-            match = _FAILURES.fullmatch(name)
-            # An unfinished shard's file is of a killed attempt; a clip planned elsewhere was tried again.
-            if match and int(match[1]) in done:
-                table = self._committed(done[int(match[1])], self._read_table(name, FAILURE_SCHEMA))
-                current = [shard_of.get(clip_id) == int(match[1]) for clip_id in table["clip_id"].to_pylist()]
-                tables.append(table.filter(pa.array(current, pa.bool_())))
-        return pa.concat_tables(tables)
+        there = {int(m[1]) for name in self.store.names("failures") if (m := _FAILURES.fullmatch(name))}
+        # Without its shard, a file is of an attempt that was killed.
+        shards = sorted(there & done.keys())
+        with ThreadPoolExecutor(_FAILURES_AT_ONCE) as readers:
+            tables = list(readers.map(lambda shard: self._failures_of(shard, done[shard]), shards))
+        found = pa.concat_tables([FAILURE_SCHEMA.empty_table(), *tables])
+        # A clip that is planned elsewhere by now was tried again.
+        place = pc.index_in(found["clip_id"], planned["clip_id"])
+        own = pa.array(np.repeat(np.array(shards, np.int32), [table.num_rows for table in tables]))
+        return found.filter(pc.equal(planned["shard"].take(place), own))
+
+    def _failures_of(self, shard: int, clips_name: str) -> pa.Table:
+        return self._committed(clips_name, self._read_table(failures_name(shard), FAILURE_SCHEMA))
 
     def clips(self, splits: Sequence[str] = ()) -> "pads.Dataset":
         """All clips that are done, as a pyarrow data set with the column ``split`` added from the folders.
@@ -323,8 +326,7 @@ class Dataset:
         Raises:
             JobError: If it is not there, saying what became of it.
         """
-        plan = self.plan()
-        shard = plan.shard_of().get(clip_id)
+        shard = self.plan(pc.field("clip_id") == clip_id).shard_of().get(clip_id)
         name = self.done().get(-1 if shard is None else shard)
         if shard is None:
             raise JobError(f"{clip_id!r}: no such clip was planned in {self.store.location}")
@@ -332,7 +334,9 @@ class Dataset:
             raise JobError(f"{clip_id!r}: not done yet; run the same extract command again to go on")
         table = self._read_table(name, filters=pc.field("clip_id") == clip_id)
         if not table.num_rows:
-            failures = self.failures(plan).filter(pc.field("clip_id") == clip_id).to_pylist()
+            failures = []
+            if self.store.exists(failures_name(shard)):
+                failures = [f for f in self._failures_of(shard, name).to_pylist() if f["clip_id"] == clip_id]
             why = failures[0]["error"] if failures else "its shard has no row for it"
             raise JobError(f"{clip_id!r}: failed: {why}")
         return table.sort_by("first_frame")

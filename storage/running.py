@@ -6,7 +6,9 @@ import os
 import socket
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from typing import Any
 
 from extraction.errors import JobError
@@ -19,6 +21,7 @@ _STALE_S = 120.0
 """A job of another machine that has not renewed its mark for so long is dead; its driver does every 10 s."""
 _RENEWAL = Patience(total_s=8.0, longest_pause_s=2.0)
 """A mark says when it was made: better a new one in 10 s than an old one after minutes."""
+_REPORTS_AT_ONCE = 32
 _LARGEST = 1e11
 """No time or count in these files is larger: Unix time of the year 5138."""
 
@@ -196,14 +199,23 @@ def reports(store: Store) -> list[WorkerStatus]:
     by_shard: dict[int, WorkerStatus] = {}
     store = store.impatient
     with contextlib.suppress(JobError):
-        for name in store.names(FOLDER):
-            if os.path.basename(name).startswith("worker-"):
-                with contextlib.suppress(FileNotFoundError, ValueError, TypeError, RecursionError):
-                    status = WorkerStatus(**json.loads(store.read(name)))
-                    known = by_shard.get(status.shard)
-                    if _is_plausible(status) and (known is None or known.time < status.time):
-                        by_shard[status.shard] = status
+        names = [name for name in store.names(FOLDER) if os.path.basename(name).startswith("worker-")]
+        # On an object store each is a wait, and there may be hundreds.
+        with ThreadPoolExecutor(1 if store.is_local else _REPORTS_AT_ONCE) as readers:
+            for status in filter(None, readers.map(partial(_read_report, store), names)):
+                known = by_shard.get(status.shard)
+                if known is None or known.time < status.time:
+                    by_shard[status.shard] = status
     return sorted(by_shard.values(), key=lambda status: status.worker)
+
+
+def _read_report(store: Store, name: str) -> WorkerStatus | None:
+    """What a worker says; None where that is gone, or nothing that a worker says."""
+    try:
+        status = WorkerStatus(**json.loads(store.read(name)))
+    except (FileNotFoundError, ValueError, TypeError, RecursionError):
+        return None
+    return status if _is_plausible(status) else None
 
 
 def _is_plausible(status: WorkerStatus) -> bool:

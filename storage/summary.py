@@ -4,16 +4,18 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from extraction.landmarks import ClipLandmarks, FrameStatus
 from storage import running
 from storage.dataset import NO_SPLIT, Dataset
-from storage.plan import Plan, weight
+from storage.plan import weights
 from storage.rows import decode
 from storage.schema import PER_CLIP_LISTS, has_masks, num_points, part_shapes
 
@@ -52,18 +54,15 @@ class Progress:
 
 def progress(dataset: Dataset) -> Progress:
     """Counts clips done, failed and to do; works while a job runs and after."""
-    plan = dataset.plan()
     job = running.running_job(dataset.store)
     workers = tuple(running.reports(dataset.store)) if job else ()
-    # In this order: of a shard that is finished in between, no failure is counted before its clips.
-    failed = Counter(dataset.failures(plan)["split"].to_pylist())
+    splits, _ = count_plan(dataset)
     done = dataset.done()
-    splits = count_splits(plan, done, failed)
     active = [worker for worker in workers if worker.shard not in done]
     rate = sum(w.frames / (time.time() - w.shard_started) for w in active if time.time() > w.shard_started)
     left = sum(split.frames_to_do for split in splits) - sum(worker.frames for worker in active)
     return Progress(
-        splits=tuple(splits),
+        splits=splits,
         job=job,
         workers=tuple(active),
         frames_per_second=rate or None,
@@ -71,26 +70,44 @@ def progress(dataset: Dataset) -> Progress:
     )
 
 
-def count_splits(plan: Plan, done: dict[int, str], failed: Counter[str | None]) -> list[SplitProgress]:
-    """Counts the clips of a plan by split.
+def count_plan(dataset: Dataset) -> tuple[tuple[SplitProgress, ...], pa.Table]:
+    """Counts clips done, failed and to do by split.
 
     Args:
-        plan: All clips with their shards.
-        done: Shards that stand.
-        failed: Failed clips by split.
+        dataset: Whose.
+
+    Returns:
+        The counts, and the failures in their schema.
+
+    Raises:
+        JobError: If the plan is damaged, or missing although shards stand.
     """
-    splits: dict[str, SplitProgress] = {}
-    for clip, shard in zip(plan.clips, plan.shards, strict=True):
-        split = splits.setdefault(clip.split or NO_SPLIT, SplitProgress(clip.split or NO_SPLIT))
-        split.clips += 1
-        split.frames += weight(clip)
-        if shard not in done:
-            split.to_do += 1
-            split.frames_to_do += weight(clip)
-    for name, split in splits.items():
-        split.failed = failed[None if name == NO_SPLIT else name]
-        split.done = split.clips - split.to_do - split.failed
-    return sorted(splits.values(), key=lambda split: split.split)
+    plan = dataset.plan()
+    # In this order: of a shard that is finished in between, no failure is counted before its clips.
+    failures = dataset.failures(plan)
+    done = dataset.done()
+    failed = Counter(pc.fill_null(failures["split"], NO_SPLIT).to_pylist())
+    split = pc.fill_null(plan.table["split"], NO_SPLIT).combine_chunks().dictionary_encode()
+    names = split.dictionary.to_pylist()
+    frames = weights(plan.table)
+    waits = ~np.isin(plan.table["shard"].to_numpy(), np.fromiter(done, np.int64, len(done)))
+
+    def by_split(values: NDArray[Any]) -> list[int]:
+        sums = np.bincount(split.indices.to_numpy(), values, len(names))
+        return [int(one) for one in sums.tolist()]
+
+    counts = zip(
+        names,
+        by_split(np.ones(len(frames))),
+        by_split(waits),
+        by_split(frames),
+        by_split(frames * waits),
+        strict=True,
+    )
+    return tuple(
+        SplitProgress(name, clips, clips - to_do - failed[name], failed[name], to_do, planned, left)
+        for name, clips, to_do, planned, left in sorted(counts)
+    ), failures
 
 
 @dataclass(slots=True)
@@ -136,21 +153,32 @@ def detections(dataset: Dataset, by_clip: bool = False) -> list[Detection]:
     """Counts what was found by split, or by clip; reads no coordinates."""
     groups: dict[str, Detection] = {}
     for batch, part_names in _presence_batches(dataset):
-        keys = batch.column("clip_id" if by_clip else "split").to_pylist()
+        keys = batch.column("clip_id" if by_clip else "split").dictionary_encode()
+        by_key = partial(_summed, keys.indices.to_numpy(), len(keys.dictionary))
         status = _counts_by_row(batch, "frame_status", len(FrameStatus))
-        present = {part: _counts_by_row(batch, f"{part}_present", 2)[:, 1] for part in part_names}
-        for row, key in enumerate(keys):
+        # What is known of a clip stands in each of its rows.
+        is_first = batch.column("first_frame").to_numpy() == 0
+        retried = is_first & (batch.column("attempts").to_numpy() > 1)
+        sums = {
+            "clips": by_key(is_first),
+            "frames": by_key(status.sum(axis=1)),
+            **{state.name.lower(): by_key(status[:, state]) for state in FrameStatus},
+            "retried": by_key(retried),
+        }
+        extract_ms = by_key(batch.column("extract_ms").to_numpy() * is_first)
+        present = {part: by_key(_counts_by_row(batch, f"{part}_present", 2)[:, 1]) for part in part_names}
+        for index, key in enumerate(keys.dictionary.to_pylist()):
             group = groups.setdefault(key, Detection(key))
-            is_first = batch.column("first_frame")[row].as_py() == 0
-            group.clips += is_first
-            group.retried += is_first and batch.column("attempts")[row].as_py() > 1
-            group.frames += int(status[row].sum())
-            group.ok += int(status[row, FrameStatus.OK])
-            group.nobody += int(status[row, FrameStatus.NOBODY])
-            group.unreadable += int(status[row, FrameStatus.UNREADABLE])
-            group.extract_ms += batch.column("extract_ms")[row].as_py() if is_first else 0
-            group.present.update({part: int(counts[row]) for part, counts in present.items()})
+            for name, values in sums.items():
+                setattr(group, name, getattr(group, name) + int(values[index]))
+            group.extract_ms += float(extract_ms[index])
+            group.present.update({part: int(values[index]) for part, values in present.items()})
     return sorted(groups.values(), key=lambda group: group.name)
+
+
+def _summed(group: NDArray[np.int64], num_groups: int, values: NDArray[Any]) -> NDArray[Any]:
+    """The sum of the values of each group: float64 (num_groups,)."""
+    return np.bincount(group, values, num_groups)
 
 
 def _presence_batches(dataset: Dataset) -> Iterator[tuple[pa.RecordBatch, list[str]]]:

@@ -1,12 +1,16 @@
 import dataclasses
 from collections import Counter
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extraction.clips import Clip
-from storage.plan import Plan, from_table, revise, to_table, weight
+from storage.cutting import MIN_FRAMES_PER_SHARD
+from storage.plan import Plan, expect_sound, revise, weights
+from storage.schema import PLAN_SCHEMA
 
 SPLITS = (None, "train", "dev")
 frame_counts = st.integers(0, 5) | st.integers(0, 120) | st.sampled_from([0, 6_999, 7_000, 7_001, 40_000])
@@ -75,6 +79,8 @@ def test_to_do_is_what_is_wanted_and_not_done(situation):
     finished = {c.clip_id for c, s in zip(plan.clips, plan.shards, strict=True) if s in done} - retry
     assert len(to_do) == len(set(to_do))
     assert set(to_do) == {c for c in wanted if c.clip_id not in finished}
+    assert revision.clips_to_do == len(to_do)
+    assert revision.frames_to_do == weights(Plan(to_do, [0] * len(to_do)).table).sum()
     assert not set(revision.to_do) & done
 
 
@@ -104,11 +110,13 @@ def test_the_same_run_again_changes_nothing(situation):
 def test_new_shards_keep_to_the_limits_and_come_longest_first(clips, workers):
     revision = revise(Plan(), clips, (), workers=workers)
     shards = revision.plan.by_shard()
-    weights = {shard: sum(map(weight, members)) for shard, members in shards.items()}
+    frames = {
+        shard: weights(Plan(members, [0] * len(members)).table).sum() for shard, members in shards.items()
+    }
     for shard, members in shards.items():
         assert len(members) <= 64
-        assert weights[shard] <= 7_000 or len(members) == 1
-    assert [weights[shard] for shard in revision.to_do] == sorted(weights.values(), reverse=True)
+        assert frames[shard] <= 7_000 or len(members) == 1
+    assert [frames[shard] for shard in revision.to_do] == sorted(frames.values(), reverse=True)
 
 
 @settings(deadline=None)
@@ -122,8 +130,11 @@ def test_a_table_brings_a_plan_back(tmp_path_factory, clips, random):
     ]
     plan = revise(Plan(), full, ()).plan
     path = tmp_path_factory.mktemp("plan") / "plan.parquet"
-    pq.write_table(to_table(plan), path)
-    assert from_table(pq.read_table(path)) == plan
+    pq.write_table(plan.table, path)
+    again = Plan.of(pq.read_table(path))
+    expect_sound(again.table)
+    assert again == plan
+    assert set(again.clips) == set(full)
 
 
 def test_a_waiting_clip_is_taken_with_its_input_as_it_is_now():
@@ -153,13 +164,60 @@ def test_a_lost_plan_takes_no_number_of_a_shard_that_stands():
 
 def test_a_shard_takes_64_clips_at_most():
     shards = revise(Plan(), [clip(number, frames=1) for number in range(300)], ()).plan.by_shard()
-    assert [len(members) for members in shards.values()] == [64, 64, 64, 64, 44]
+    assert [len(members) for members in shards.values()][:3] == [64, 64, 64]
+    assert max(map(len, shards.values())) == 64
 
 
 def test_small_inputs_are_cut_finer_for_many_workers():
-    clips = [clip(number, frames=50) for number in range(64)]
-    assert len(revise(Plan(), clips, (), workers=1).to_do) == 4
-    assert len(revise(Plan(), clips, (), workers=8).to_do) == 32
+    clips = [clip(number, frames=MIN_FRAMES_PER_SHARD) for number in range(64)]
+    one, eight = (revise(Plan(), clips, (), workers=workers) for workers in (1, 8))
+    assert len(one.to_do) < len(eight.to_do)
+    assert max(map(len, one.plan.by_shard().values())) == 32
+    assert max(map(len, eight.plan.by_shard().values())) == 4
+
+
+ODD_ROWS = {
+    "clip_id": st.sampled_from(["a", "", None]),
+    "uri": st.sampled_from(["/a", "", None]),
+    "kind": st.sampled_from(["frames", "video", "film", None]),
+    "num_frames": st.sampled_from([0, 7, -1, None]),
+    "fps": st.sampled_from([None, 25.0, 0.0, -1.0, float("inf"), float("nan")]),
+    "start_frame": st.sampled_from([None, 0, 5, -1]),
+    "end_frame": st.sampled_from([None, 0, 5, 6]),
+    "start_ms": st.sampled_from([None, 0.0, 40.0, -1.0, float("nan"), float("inf")]),
+    "end_ms": st.sampled_from([None, 40.0, 80.0, float("nan"), float("inf")]),
+}
+USUAL_ROW = {"clip_id": "a", "uri": "/a", "kind": "frames", "num_frames": 3}
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.sampled_from(sorted(ODD_ROWS)), max_size=3, unique=True), st.data())
+def test_a_row_is_sound_where_a_clip_can_be_made_of_it(odd, data):
+    row = {name: USUAL_ROW.get(name) for name in PLAN_SCHEMA.names if name != "shard"}
+    row |= {name: data.draw(ODD_ROWS[name]) for name in odd}
+    try:
+        Clip(**row)
+        expected = None
+    except (ValueError, TypeError) as error:
+        expected = str(error)
+    try:
+        expect_sound(pa.Table.from_pylist([{**row, "shard": 0}], PLAN_SCHEMA))
+        found = None
+    except (ValueError, TypeError) as error:
+        found = str(error)
+    assert found == expected
+
+
+@pytest.mark.parametrize("shards", [(-1, 0), (1, 0), (0, None)])
+def test_shards_out_of_order_are_no_plan(shards):
+    table = Plan([clip(1), clip(2)], shards).table
+    with pytest.raises(ValueError, match="not numbered in order"):
+        expect_sound(table)
+
+
+def test_a_clip_that_is_planned_twice_is_no_plan():
+    with pytest.raises(ValueError, match="planned twice"):
+        expect_sound(Plan([clip(1), clip(1)], (0, 1)).table)
 
 
 class Job:

@@ -283,8 +283,8 @@ class Jobs(RuleBasedStateMachine):
                     self.make(prepared.job_id, shard, self.dataset.planned_clips(shard))
         except Killed:
             if prepared is not None:
-                todo = prepared.revision.to_do[:2]
-                self.left_over += [(prepared.job_id, shard, prepared.clips_of[shard]) for shard in todo]
+                todo, clips_of = prepared.revision.to_do[:2], prepared.revision.plan.by_shard()
+                self.left_over += [(prepared.job_id, shard, clips_of[shard]) for shard in todo]
         except JobError as error:
             if not (some and "no clip is left" in str(error)):
                 raise

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_landmarks import landmarks_of
 
 from extraction.clips import Clip
+from extraction.errors import JobError
 from extraction.landmarks import ClipLandmarks, FrameStatus
 from storage.dataset import Dataset
 from storage.plan import Plan
@@ -24,22 +26,7 @@ ARRAYS = st.lists(
 
 def landmarks(frames: list[tuple[int, int, int]], first_frame: int = 0) -> ClipLandmarks:
     """Of frames given as status, whether there is a pose, whether there is a left hand."""
-    length = len(frames)
-    table = np.array(frames)
-    parts = {part: np.zeros((length, count, 3), np.float32) for part, count in POINTS.items()}
-    for column, part in enumerate(POINTS, start=1):
-        parts[part][table[:, column] == 0] = np.nan
-    return ClipLandmarks(
-        first_frame=first_frame,
-        fps=25.0,
-        timestamps_ms=np.arange(length) * 40.0,
-        frame_names=tuple(map(str, range(length))),
-        frame_status=table[:, 0].astype(np.int8),
-        frame_errors=(None,) * length,
-        frame_sizes_px=np.full((length, 2), 200, np.int32),
-        parts=parts,
-        pose_visibility=np.full((length, 33), np.nan, np.float32),
-    )
+    return landmarks_of(POINTS, frames, first_frame)
 
 
 def provenance(attempts: int) -> Provenance:
@@ -194,3 +181,19 @@ def test_scores_are_described_with_their_shape(tmp_path):
     assert found.missing["face_blendshapes"] == [(1, 1)]
     assert found.masks is None
     assert found.columns["retry_reasons"] == []
+
+
+def test_a_plan_of_many_clips_is_counted_without_their_objects(tmp_path, monkeypatch):
+    dataset = Dataset(str(tmp_path))
+    dataset.create({}, "0f", {})
+    dataset.write_plan(
+        Plan([clip(str(number)) for number in range(50)], [number // 10 for number in range(50)])
+    )
+    write_shard(
+        dataset.store, 0, "train", POINTS, [Failure("3", "/3", "train", "open", "missing", "gone", 1)]
+    )
+    monkeypatch.setattr(Clip, "__post_init__", lambda _: pytest.fail("a clip became an object"))
+    (counts,) = progress(dataset).splits
+    assert (counts.clips, counts.failed, counts.to_do) == (50, 1, 40)
+    with pytest.raises(JobError, match="gone"):
+        dataset.read_clip("3")
