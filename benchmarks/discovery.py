@@ -11,10 +11,10 @@ import argparse
 import os
 import tempfile
 import time
-from unittest import mock
 
-from extraction.sources import FrameFolder, discover_tree, read_frame_folder, tree
+from extraction.sources import FrameFolder, discover_tree
 from extraction.sources.discovery import DEFAULT_NUM_THREADS
+from extraction.sources.places import DISK, Disk
 
 
 def main() -> None:
@@ -45,14 +45,14 @@ def make_tree(root: str, num_clips: int, num_frames: int) -> None:
 
 
 def time_once(root: str, num_threads: int, latency_ms: float) -> float:
-    def read_late(path: str) -> FrameFolder:
-        time.sleep(latency_ms / 1000)
-        return read_frame_folder(path)
+    class LateDisk(Disk):
+        def read_folder(self, path: str) -> FrameFolder:
+            time.sleep(latency_ms / 1000)
+            return super().read_folder(path)
 
-    with mock.patch.object(tree, "read_frame_folder", read_late if latency_ms else read_frame_folder):
-        start_s = time.perf_counter()
-        discover_tree(root, num_threads=num_threads)
-        return time.perf_counter() - start_s
+    start_s = time.perf_counter()
+    discover_tree(root, num_threads=num_threads, places=LateDisk() if latency_ms else DISK)
+    return time.perf_counter() - start_s
 
 
 if __name__ == "__main__":

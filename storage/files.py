@@ -142,6 +142,23 @@ class Store:
             if info.type == fs.FileType.File:
                 yield info.path[len(self.root.rstrip("/")) + 1 :]
 
+    def info(self, name: str) -> fs.FileInfo:
+        """What is known of a file or folder without reading it."""
+        return self._info(name)
+
+    def infos(self, folder: str) -> list[tuple[str, fs.FileInfo]]:
+        """What is known of all that stands in a folder, with its name there.
+
+        Raises:
+            FileNotFoundError: If nothing stands there.
+            JobError: If it cannot be listed.
+        """
+        selector = fs.FileSelector(self._path(folder))
+        return [
+            (info.base_name, info)
+            for info in self._ask(folder, "listed", lambda: self._direct.get_file_info(selector))
+        ]
+
     def read(self, name: str) -> bytes:
         """The bytes of a file.
 

@@ -8,11 +8,12 @@ import pyarrow.parquet as pq
 from extraction.errors import JobError
 
 
-def read_parquet_manifest(path: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+def read_parquet_manifest(path: str, data: bytes | None = None) -> Iterator[tuple[int, Mapping[str, object]]]:
     """Reads the rows of a Parquet manifest.
 
     Args:
         path: A local file.
+        data: What stands in it, where it lies elsewhere and ``path`` is its name for messages only.
 
     Yields:
         The row's number from 1, and its values by column name.
@@ -21,15 +22,15 @@ def read_parquet_manifest(path: str) -> Iterator[tuple[int, Mapping[str, object]
         JobError: If the file cannot be read as Parquet.
     """
     number = 0
-    for batch in _batches(path):
+    for batch in _batches(path, data):
         for row in batch:
             number += 1
             yield number, row
 
 
-def _batches(path: str) -> Iterator[list[dict[str, object]]]:
+def _batches(path: str, data: bytes | None) -> Iterator[list[dict[str, object]]]:
     try:
-        for batch in pq.ParquetFile(path).iter_batches():
+        for batch in pq.ParquetFile(path if data is None else pa.BufferReader(data)).iter_batches():
             yield batch.to_pylist()
     except (OSError, pa.ArrowException, ValueError, TypeError, ArithmeticError, MemoryError) as error:
         # ValueError: text that is not UTF-8, a time that Python cannot express.

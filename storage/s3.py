@@ -1,9 +1,11 @@
-"""Opening object stores: S3 so that its errors and pauses are ours to handle, others as pyarrow does."""
+"""Opening object stores: S3 so that its errors and pauses are ours to handle, others by pyarrow or fsspec."""
 
+import importlib
 import os
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import pyarrow as pa
 from pyarrow import fs
 
 SMALL_BYTES = 4 << 20
@@ -29,13 +31,18 @@ def open_uri(location: str) -> Opened:
     between: a server that accepts and never answers held a PUT for 288 s, a GET or a listing for 99 s.
 
     Args:
-        location: A URI with a scheme that pyarrow knows.
+        location: A URI with a scheme that pyarrow knows, or an fsspec that is installed.
 
     Raises:
         OSError: If the region of a bucket cannot be found out.
         ArrowInvalid: If it is no such URI.
     """
-    filesystem, root = fs.FileSystem.from_uri(location)
+    try:
+        filesystem, root = fs.FileSystem.from_uri(location)
+    except pa.ArrowInvalid as error:
+        if "Unrecognized filesystem type" not in str(error):
+            raise
+        filesystem, root = _by_fsspec(location)
     if filesystem.type_name != "s3":
         return filesystem, filesystem, filesystem, root
     options = _options(location, filesystem.region)
@@ -75,3 +82,18 @@ def _options(location: str, region: str) -> dict[str, Any] | None:
         # Not in the foreground: there, a part that is refused can leave an empty object as well.
         "background_writes": True,
     }
+
+
+def _by_fsspec(location: str) -> tuple[fs.FileSystem, str]:
+    """Opens a place of a scheme that Arrow does not know."""
+    scheme = location.partition("://")[0]
+    try:
+        opened, root = importlib.import_module("fsspec.core").url_to_fs(location)
+    except ImportError as error:  # of fsspec, or of what it needs for this scheme
+        raise pa.ArrowInvalid(
+            f"pyarrow does not know {scheme}://, and fsspec cannot open it here ({error}): install fsspec "
+            "with its package for that store, or mount it"
+        ) from error
+    except ValueError as error:
+        raise pa.ArrowInvalid(f"neither pyarrow nor fsspec knows {scheme}://: {error}") from error
+    return fs.PyFileSystem(fs.FSSpecHandler(opened)), root.rstrip("/")

@@ -8,7 +8,7 @@ from extraction.sources.frame_folder import (
     natural_order,
     read_frame_folder,
 )
-from extraction.sources.lookup import find_clip
+from extraction.sources.lookup import ClipFinder, find_clip
 from extraction.sources.manifest import clips_from_rows, read_csv_manifest
 from extraction.sources.selection import select
 from extraction.sources.tree import SPLIT_FOLDERS, discover_tree
@@ -18,6 +18,7 @@ __all__ = [
     "IMAGE_EXTENSIONS",
     "SPLIT_FOLDERS",
     "VIDEO_EXTENSIONS",
+    "ClipFinder",
     "Discovery",
     "DiscoveryCounts",
     "FrameFolder",

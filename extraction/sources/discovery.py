@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from extraction.clips import Clip, printable
 from extraction.errors import JobError
 from extraction.sources.datasets.annotation import AnnotatedSet
-from extraction.sources.frame_folder import natural_order
+from extraction.sources.frame_folder import FrameFolder, natural_order
 
 # At 5 ms a folder 16 to 64 threads were equally fast, 10 times one (benchmarks/discovery.py). Only as
 # many run as there is waiting to hide.
@@ -54,6 +54,36 @@ class Discovery:
     broken_links: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()
     annotated: AnnotatedSet | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """What lies in folders and is no clip, counted where it is listed: nobody keeps the names of frames.
+
+    Attributes:
+        other_files: As in :class:`Discovery`, and so are the others.
+        hidden_files: Files and folders.
+        empty_folders: Folders.
+        broken_links: Links.
+    """
+
+    other_files: int = 0
+    hidden_files: int = 0
+    empty_folders: int = 0
+    broken_links: int = 0
+
+    @classmethod
+    def in_folder(cls, folder: FrameFolder) -> "PassedOver":
+        """What lies in one folder."""
+        return cls(folder.num_other_files, folder.num_hidden, int(folder.is_empty), folder.num_broken_links)
+
+    def __add__(self, other: "PassedOver") -> "PassedOver":
+        return PassedOver(
+            self.other_files + other.other_files,
+            self.hidden_files + other.hidden_files,
+            self.empty_folders + other.empty_folders,
+            self.broken_links + other.broken_links,
+        )
 
 
 OnProgress = Callable[[DiscoveryCounts], None]

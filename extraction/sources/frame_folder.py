@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Protocol
 
 from natsort import natsort_keygen
 
@@ -54,6 +55,23 @@ class FrameFolder:
         )
 
 
+class Entry(Protocol):
+    """One thing in a folder, as :func:`os.scandir` gives it."""
+
+    @property
+    def name(self) -> str:
+        """Of it, without the folder's."""
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder, or leads to one."""
+
+    def is_symlink(self) -> bool:
+        """Whether it is a link."""
+
+    def stat(self) -> os.stat_result:
+        """Its kind, size and time of modification, or of what it leads to."""
+
+
 def read_frame_folder(path: str) -> FrameFolder:
     """Lists a folder: the one place that decides what a frame is and in which order frames stand.
 
@@ -66,29 +84,41 @@ def read_frame_folder(path: str) -> FrameFolder:
     Raises:
         OSError: If the folder cannot be listed to its end.
     """
+    with os.scandir(path) as entries:
+        return sort_out(entries)
+
+
+def sort_out(entries: Iterable[Entry]) -> FrameFolder:
+    """Decides what each thing in one folder is.
+
+    Args:
+        entries: All that directly lies in it, in any order.
+
+    Raises:
+        OSError: If the entries cannot be gone through to their end.
+    """
     frames: list[tuple[str, int, int]] = []
     videos: list[str] = []
     subfolders: list[str] = []
     num_other_files = num_hidden = num_broken_links = 0
-    with os.scandir(path) as entries:
-        for entry in entries:
-            name = entry.name
-            if name[0] == ".":
-                num_hidden += 1
-                continue
-            kind = media_kind(name)
-            if _is_folder(entry, kind):
-                subfolders.append(name)
-                continue
-            size_and_time = _size_and_time(entry) if kind or entry.is_symlink() else None
-            if size_and_time == _LEADS_NOWHERE:
-                num_broken_links += 1
-            if kind == "frames" and size_and_time is not None:
-                frames.append((name, *size_and_time))
-            elif kind == "video" and size_and_time is not None:
-                videos.append(name)
-            elif size_and_time != _LEADS_NOWHERE:
-                num_other_files += 1
+    for entry in entries:
+        name = entry.name
+        if name[0] == ".":
+            num_hidden += 1
+            continue
+        kind = media_kind(name)
+        if _is_folder(entry, kind):
+            subfolders.append(name)
+            continue
+        size_and_time = _size_and_time(entry) if kind or entry.is_symlink() else None
+        if size_and_time == _LEADS_NOWHERE:
+            num_broken_links += 1
+        if kind == "frames" and size_and_time is not None:
+            frames.append((name, *size_and_time))
+        elif kind == "video" and size_and_time is not None:
+            videos.append(name)
+        elif size_and_time != _LEADS_NOWHERE:
+            num_other_files += 1
     return FrameFolder(
         names=tuple(natural_order([name for name, _, _ in frames])),
         fingerprint=fingerprint(frames),
@@ -166,7 +196,7 @@ _LEADS_NOWHERE = (-1, -1)
 _CANNOT_BE_LOOKED_AT = (-1, -2)
 
 
-def _is_folder(entry: "os.DirEntry[str]", kind: ClipKind | None) -> bool:
+def _is_folder(entry: Entry, kind: ClipKind | None) -> bool:
     """Whether to list it; one that cannot be looked at counts, so that listing it says why not."""
     try:
         return entry.is_dir()
@@ -174,7 +204,7 @@ def _is_folder(entry: "os.DirEntry[str]", kind: ClipKind | None) -> bool:
         return error.errno != errno.ELOOP and kind is None
 
 
-def _size_and_time(entry: "os.DirEntry[str]") -> tuple[int, int] | None:
+def _size_and_time(entry: Entry) -> tuple[int, int] | None:
     """Size in bytes and modification time in nanoseconds; None for a pipe, socket or device."""
     try:
         status = entry.stat()

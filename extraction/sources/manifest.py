@@ -3,22 +3,25 @@
 import dataclasses
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import unquote
 
-from extraction.clips import ANNOTATIONS, RANGE, Clip, from_uri, to_uri
+from extraction.clips import ANNOTATIONS, RANGE, Clip, from_uri
 from extraction.errors import JobError
 from extraction.sources.discovery import (
     DEFAULT_NUM_THREADS,
     Discovery,
     OnProgress,
+    PassedOver,
     ProgressMeter,
     in_order,
 )
-from extraction.sources.frame_folder import FrameFolder, media_kind, read_frame_folder
+from extraction.sources.frame_folder import media_kind
 from extraction.sources.inputs import frames_clip, lone_level, part_of, video_clip
 from extraction.sources.parallel import run_tasks
+from extraction.sources.places import DISK, Places
 from extraction.sources.tables import COMMAS, read_table
 
 REQUIRED_COLUMNS = ("clip_id", "uri")
@@ -34,13 +37,14 @@ _SPLIT = re.compile(r"[A-Za-z0-9_.-]+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def read_csv_manifest(path: str) -> Iterator[Row]:
+def read_csv_manifest(path: str, data: bytes | None = None) -> Iterator[Row]:
     """Reads the rows of a CSV file: UTF-8, commas, double quotes, a header line.
 
     Cells are kept exactly, with no guess at what is missing: ``null`` is a German word.
 
     Args:
         path: A local file.
+        data: What stands in it, where it lies elsewhere and ``path`` is its name for messages only.
 
     Yields:
         The line on which the row begins, from 1, and its cells by column name.
@@ -49,7 +53,7 @@ def read_csv_manifest(path: str) -> Iterator[Row]:
         JobError: If the file cannot be read, is not UTF-8 or not well-formed CSV, lacks a required
             column, names a column twice, or a row is longer or shorter than the header.
     """
-    yield from read_table(path, COMMAS, REQUIRED_COLUMNS, "a manifest")
+    yield from read_table(path, COMMAS, REQUIRED_COLUMNS, "a manifest", data)
 
 
 def clips_from_rows(
@@ -61,10 +65,12 @@ def clips_from_rows(
     allow_outside: bool = False,
     on_progress: OnProgress | None = None,
     num_threads: int = DEFAULT_NUM_THREADS,
+    remote: Places | None = None,
 ) -> Discovery:
     """Makes a clip of every row of a manifest.
 
-    A ``uri`` is a local path or a ``file://`` URI; a relative one counts from ``base``. A folder is a
+    A ``uri`` is a local path, a ``file://`` URI, or one of another scheme that names a place in ``remote``;
+    a relative path counts from ``base``. A folder is a
     clip of its frames (of the frames in ``1`` where nothing else lies in it), a file is a video. One
     that does not exist or cannot be read is a clip too, and ends among the failures. An empty cell
     of an optional column says nothing. Columns of other names are ignored.
@@ -72,13 +78,14 @@ def clips_from_rows(
     Args:
         rows: Row number (for messages) and cells by column name; text, whole numbers or None, and
             numbers for ``fps``.
-        base: The folder from which relative uris count.
+        base: The folder from which relative uris count, on the disk or in ``remote``.
         source: The manifest's name, for messages.
         numbered_by: What the row numbers count, for messages.
         allow_outside: Whether a relative uri may leave ``base`` through ``..``.
         on_progress: Called in the calling thread with the counts so far, a few times a second at
             most, and once at the end.
         num_threads: How many inputs are looked at at once.
+        remote: Looks at what has a scheme other than ``file``, by its URI without percent-encoding.
 
     Returns:
         One clip for every row, in natural order of the ids.
@@ -87,17 +94,20 @@ def clips_from_rows(
         JobError: If there is no row, a required column is missing, or a cell is not what its column
             wants, naming the row.
     """
-    first_row_of: dict[str, int] = {}
     entries: list[_Entry] = []
+    first_row_of: dict[str, int] = {}
     for number, cells in rows:
         where = f"{source}, {numbered_by} {number}"
-        entry = _entry_of(cells, where, base, allow_outside)
+        entry = _entry_of(cells, where, base, allow_outside, remote)
         first = first_row_of.setdefault(entry.clip.clip_id, number)
         if first != number:
             raise JobError(f"{where}: clip_id {entry.clip.clip_id!r} stands on {numbered_by} {first} too.")
         entries.append(entry)
+    first_row_of.clear()
     if not entries:
         raise JobError(f"{source}: expected one row for each clip, found none.")
+    if remote is not None:
+        remote.foresee([entry.path for entry in entries if entry.places is remote])
     return _look_at_all(entries, ProgressMeter(on_progress), num_threads)
 
 
@@ -107,78 +117,76 @@ class _Entry:
 
     path: str
     clip: Clip
+    places: Places = DISK
 
 
-def _look_at_all(entries: Sequence[_Entry], meter: ProgressMeter, num_threads: int) -> Discovery:
+def _look_at_all(entries: list[_Entry], meter: ProgressMeter, num_threads: int) -> Discovery:
+    """Empties the list: of a million entries and their clips only one of both stays."""
     clips: list[Clip] = []
-    folders: list[FrameFolder] = []
+    passed_over = PassedOver()
     files: list[_Entry] = []
-    for entry, found in run_tasks(entries, _look_at, num_threads=num_threads):
-        if found == "file":
-            files.append(entry)
+    for found in run_tasks(_taken_from(entries), _look_at, num_threads=num_threads):
+        if isinstance(found, _Entry):
+            files.append(found)
             continue
-        clip = entry.clip
-        if found != "nothing":
-            path, folder = found
-            folders.append(folder)
-            clip = _complete(clip, frames_clip(clip.clip_id, path, folder))
+        clip, in_folder = found
+        passed_over += in_folder or PassedOver()
         clips.append(clip)
-        meter.add(clip, folders=found != "nothing")
-    for clip in run_tasks(files, _look_at_video, num_threads=num_threads, start_with=num_threads):
+        meter.add(clip, folders=in_folder is not None)
+    look_at_video = run_tasks(
+        _taken_from(files), _look_at_video, num_threads=num_threads, start_with=num_threads
+    )
+    for clip in look_at_video:
         clips.append(clip)
         meter.add(clip)
     meter.finish()
-    return Discovery(
-        clips=in_order(clips),
-        other_files=sum(folder.num_other_files for folder in folders),
-        hidden_files=sum(folder.num_hidden for folder in folders),
-        empty_folders=sum(folder.is_empty for folder in folders),
-        broken_links=sum(folder.num_broken_links for folder in folders),
-    )
+    return Discovery(clips=in_order(clips), **dataclasses.asdict(passed_over))
 
 
-_Found = tuple[str, FrameFolder] | Literal["file", "nothing"]
+def _taken_from(entries: list[_Entry]) -> Iterator[_Entry]:
+    entries.reverse()
+    while entries:
+        yield entries.pop()
 
 
-def _look_at(entry: _Entry) -> tuple[tuple[_Entry, _Found], tuple[()]]:
-    """Lists the folder that an entry names; the one below it where that stands for it."""
-    path = entry.path
-    if os.path.isfile(path):
-        return (entry, "file"), ()
+def _look_at(entry: _Entry) -> tuple[_Entry | tuple[Clip, PassedOver | None], tuple[()]]:
+    """The clip of the folder that an entry names, or of the one below it where that stands for it.
+
+    Returns:
+        The clip, and what else lies in the folder, if there is one; of a file, the entry.
+    """
+    path, places = entry.path, entry.places
+    if places.is_file(path):
+        return entry, ()
     try:
-        folder = read_frame_folder(path)
+        folder = places.read_folder(path)
         if name := lone_level(folder):
             path = os.path.join(path, name)
-            folder = read_frame_folder(path)
+            folder = places.read_folder(path)
     except OSError:
-        return (entry, "nothing"), ()
-    return (entry, (path, folder)), ()
+        return (entry.clip, None), ()
+    clip = part_of(entry.clip, frames_clip(entry.clip.clip_id, path, folder, places))
+    return (clip, PassedOver.in_folder(folder)), ()
 
 
 def _look_at_video(entry: _Entry) -> tuple[Clip, tuple[()]]:
-    return _complete(entry.clip, video_clip(entry.clip.clip_id, entry.path)), ()
+    return part_of(entry.clip, video_clip(entry.clip.clip_id, entry.path, entry.places)), ()
 
 
-def _complete(clip: Clip, found: Clip) -> Clip:
-    """Adds to a manifest's clip what was found on the disk."""
-    return dataclasses.replace(
-        part_of(clip, found),
-        uri=found.uri,
-        kind=found.kind,
-    )
-
-
-def _entry_of(cells: Mapping[str, object], where: str, base: str, allow_outside: bool) -> _Entry:
+def _entry_of(
+    cells: Mapping[str, object], where: str, base: str, allow_outside: bool, remote: Places | None
+) -> _Entry:
     _expect_columns(cells, where)
     text = {name: _text(cells.get(name), name, where) for name in _TEXT_COLUMNS}
     clip_id, split = expect_clip_id(text["clip_id"], where), text["split"]
     if split is not None and not _SPLIT.fullmatch(split):
         raise JobError(f"{where}: split may hold A-Z a-z 0-9 _ . - only, found {split!r}.")
-    path = _path_of(text["uri"], where, base, allow_outside)
+    path = _path_of(text["uri"], where, base, allow_outside, remote is not None)
+    places = remote if remote is not None and _SCHEME.match(path) else DISK
     try:
         clip = Clip(
             clip_id,
-            to_uri(path),
+            places.uri(path),
             media_kind(path) or "frames",
             split=split,
             signer=text["signer"],
@@ -193,7 +201,7 @@ def _entry_of(cells: Mapping[str, object], where: str, base: str, allow_outside:
         )
     except ValueError as error:
         raise JobError(f"{where}: {error}.") from error
-    return _Entry(path, clip)
+    return _Entry(path, clip, places)
 
 
 def expect_clip_id(clip_id: str | None, where: str) -> str:
@@ -217,10 +225,13 @@ def expect_clip_id(clip_id: str | None, where: str) -> str:
     return clip_id
 
 
-def _path_of(uri: str | None, where: str, base: str, allow_outside: bool) -> str:
+def _path_of(uri: str | None, where: str, base: str, allow_outside: bool, may_be_remote: bool) -> str:
+    """The path that a row's uri names, or its URI without percent-encoding where that is of a store."""
     if not uri or "\0" in uri:
         raise JobError(f"{where}: uri must not be empty, found {uri!r}.")
     is_file_uri = uri.startswith("file://")
+    if _SCHEME.match(uri) and not is_file_uri and may_be_remote:
+        return _remote_path(uri, where)
     path = from_uri(uri)
     if (_SCHEME.match(uri) and not is_file_uri) or (is_file_uri and not os.path.isabs(path)):
         raise JobError(f"{where}: uri must be a path or begin with file:///, found {uri!r}.")
@@ -231,7 +242,20 @@ def _path_of(uri: str | None, where: str, base: str, allow_outside: bool) -> str
             f"{where}: uri {uri!r} leaves the manifest's folder. Write it as an absolute path, or allow "
             "uris outside."
         )
+    if scheme := _SCHEME.match(base):
+        return scheme[0] + os.path.normpath(os.path.join(base[scheme.end() :], path))
     return os.path.abspath(os.path.join(base, path))
+
+
+def _remote_path(uri: str, where: str) -> str:
+    scheme, _, rest = uri.partition("://")
+    if "@" in rest.partition("/")[0] or "?" in rest or "#" in rest:
+        raise JobError(
+            f"{where}: a uri is kept in the data set, so it names a place and nothing else; found one with a "
+            f"user, ? or # ({scheme}://...). Credentials and endpoints come from the environment "
+            "(AWS_ENDPOINT_URL), or stand behind the URI of --manifest; in a name, ? and # are %3F and %23."
+        )
+    return f"{scheme}://{unquote(rest).rstrip('/')}"
 
 
 def _text(value: object, name: str, where: str) -> str | None:

@@ -35,29 +35,35 @@ COMMAS = TableForm(",", is_quoted=True)
 _NAMES = {"|": "pipes", "\t": "tabs", ",": "commas"}
 
 
-def read_text(path: str, what: str = "a table") -> str:
+def read_text(path: str, what: str = "a table", data: bytes | None = None) -> str:
     """Reads a file of UTF-8, with or without a byte order mark.
 
     Args:
         path: A local file.
         what: What it should be, for messages.
+        data: What stands in it, where it lies elsewhere and ``path`` is its name for messages only.
 
     Raises:
         JobError: If it cannot be read, or is not UTF-8, naming the line.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        if data is None:
+            with open(path, "rb") as file:
+                data = file.read()
         return data.decode("utf-8-sig")
     except OSError as error:
         raise JobError(f"{path}: expected {what}, found: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line = error.object.count(b"\n", 0, error.start) + 1
         raise JobError(f"{path}, line {line}: not UTF-8: {error.reason}. Save the file as UTF-8.") from error
 
 
 def read_table(
-    path: str, form: TableForm, columns: Sequence[str] = (), what: str = "a table"
+    path: str,
+    form: TableForm,
+    columns: Sequence[str] = (),
+    what: str = "a table",
+    data: bytes | None = None,
 ) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Reads the rows of a table; lines without a character are passed over.
 
@@ -66,6 +72,7 @@ def read_table(
         form: How it is written.
         columns: Columns that it must have.
         what: What it should be, for messages.
+        data: As for :func:`read_text`.
 
     Yields:
         The line on which a row begins, from 1, and its cells by column name.
@@ -74,7 +81,8 @@ def read_table(
         JobError: If it cannot be read, is not UTF-8 or not well-formed, lacks a column or names one twice, or
             a row is longer or shorter than the header.
     """
-    rows = _quoted_rows(path, form, what) if form.is_quoted else _plain_rows(path, form, what)
+    text = read_text(path, what, data)
+    rows = _quoted_rows(path, text, form) if form.is_quoted else _plain_rows(text, form)
     header = form.header
     for line, cells in rows:
         if header is None:
@@ -98,14 +106,14 @@ def first_line(path: str) -> str:
         return ""
 
 
-def _plain_rows(path: str, form: TableForm, what: str) -> Iterator[tuple[int, list[str]]]:
-    for line, text in enumerate(read_text(path, what).split("\n"), start=1):
-        if text := text.removesuffix("\r"):
-            yield line, text.split(form.separator)
+def _plain_rows(text: str, form: TableForm) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line := line.removesuffix("\r"):
+            yield number, line.split(form.separator)
 
 
-def _quoted_rows(path: str, form: TableForm, what: str) -> Iterator[tuple[int, list[str]]]:
-    lines = csv.reader(io.StringIO(read_text(path, what), newline=""), strict=True, delimiter=form.separator)
+def _quoted_rows(path: str, text: str, form: TableForm) -> Iterator[tuple[int, list[str]]]:
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=form.separator)
     line = 1
     try:
         for cells in lines:

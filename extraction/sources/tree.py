@@ -2,16 +2,18 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
-from extraction.clips import Clip, printable
+from extraction.clips import SPLIT_NAMES, Clip, ClipKind, printable
 from extraction.errors import JobError
 from extraction.sources.discovery import (
     DEFAULT_NUM_THREADS,
     Discovery,
     OnProgress,
+    PassedOver,
     ProgressMeter,
     in_order,
 )
@@ -20,13 +22,13 @@ from extraction.sources.frame_folder import (
     VIDEO_EXTENSIONS,
     FrameFolder,
     media_kind,
-    read_frame_folder,
 )
 from extraction.sources.inputs import frames_clip, lone_level, video_clip
 from extraction.sources.parallel import run_tasks
+from extraction.sources.places import DISK, Disk, Places
 
 SplitFrom = Literal["folder", "none"]
-SPLIT_FOLDERS = ("train", "dev", "val", "test")
+SPLIT_FOLDERS = SPLIT_NAMES
 
 _NUM_SHOWN = 5
 
@@ -37,6 +39,7 @@ def discover_tree(
     split_from: SplitFrom = "folder",
     on_progress: OnProgress | None = None,
     num_threads: int = DEFAULT_NUM_THREADS,
+    places: Places = DISK,
 ) -> Discovery:
     """Finds the clips below a folder.
 
@@ -46,12 +49,13 @@ def discover_tree(
     are a clip of the root's name. Linked folders are followed, but never into themselves.
 
     Args:
-        root: A local folder.
+        root: A folder, as ``places`` names it; on the disk any path to it.
         split_from: ``"folder"``: the first part of the id is the split where it is one of
             :data:`SPLIT_FOLDERS` and something follows it; ``"none"``: no clip has a split.
         on_progress: Called in the calling thread with the counts so far, a few times a second at
             most, and once at the end.
         num_threads: How many folders are listed at once.
+        places: Where the root lies.
 
     Returns:
         The clips and what was passed over; the same whatever the number of threads.
@@ -60,25 +64,63 @@ def discover_tree(
         JobError: If the root is no folder or cannot be listed, no clip is in it, or two would
             share an id.
     """
-    root = os.path.abspath(root)
-    _expect_folder(root)
+    if isinstance(places, Disk):
+        root = os.path.abspath(root)
+        _expect_folder(root)
     meter = ProgressMeter(on_progress)
-    visits: list[_Visit] = []
+    passed_over, num_loops = PassedOver(), 0
+    unreadable: dict[str, str] = {}
+    videos: list[tuple[str, str]] = []
     clips: list[Clip] = []
     first = _Place(root, "", os.path.basename(root) or "root", ())
-    for visit in run_tasks([first], _visit, num_threads=num_threads):
-        visits.append(visit)
+    for visit in run_tasks([first], partial(_visit, places=places), num_threads=num_threads):
+        passed_over += visit.passed_over or PassedOver()
+        videos += visit.videos
+        if visit.error:
+            unreadable[printable(visit.place.path)] = str(visit.error.strerror)
+        num_loops += visit.is_loop
         clips += [visit.clip] if visit.clip else []
-        meter.add(visit.clip, folders=visit.folder is not None)
-    videos = [video for visit in visits for video in _videos_in(visit)]
-    for clip in run_tasks(videos, _look_at_video, num_threads=num_threads, start_with=num_threads):
+        meter.add(visit.clip, folders=visit.passed_over is not None)
+    look_at = partial(_look_at_video, places=places)
+    for clip in run_tasks(videos, look_at, num_threads=num_threads, start_with=num_threads):
         clips.append(clip)
         meter.add(clip)
     meter.finish()
-    discovery = _gather(clips, visits, split_from)
+    if split_from == "folder":
+        clips = [dataclasses.replace(clip, split=_split_of(clip.clip_id)) for clip in clips]
+    discovery = Discovery(
+        clips=in_order(clips),
+        link_loops=num_loops,
+        unreadable=tuple(sorted(unreadable.items())),
+        **dataclasses.asdict(passed_over),
+    )
     if not discovery.clips:
         raise JobError(_nothing_found(root, discovery))
     return discovery
+
+
+def list_tree(root: str, *, num_threads: int = DEFAULT_NUM_THREADS) -> list[tuple[str, str, ClipKind]]:
+    """Names the clips below a folder, by the rules of :func:`discover_tree`; no video is opened.
+
+    Args:
+        root: A local folder.
+        num_threads: How many folders are listed at once.
+
+    Returns:
+        Clip id, path and kind of each, in no order. A folder that cannot be listed holds none.
+
+    Raises:
+        JobError: If the root is no folder or cannot be listed.
+    """
+    root = os.path.abspath(root)
+    _expect_folder(root)
+    first = _Place(root, "", os.path.basename(root) or "root", ())
+    found: list[tuple[str, str, ClipKind]] = []
+    for visit in run_tasks([first], _visit, num_threads=num_threads):
+        if visit.clip:
+            found.append((visit.clip.clip_id, visit.clip.path, "frames"))
+        found += [(clip_id, path, "video") for clip_id, path in visit.videos]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +131,13 @@ class _Place:
         path: Where it lies.
         relative: Its POSIX path below the root, as the file system spells it; "" for the root.
         clip_name: What its clip is called, likewise not yet valid Unicode.
-        ancestors: Device and inode of each folder it lies in.
+        ancestors: What identifies each folder it lies in.
     """
 
     path: str
     relative: str
     clip_name: str
-    ancestors: tuple[tuple[int, int], ...]
+    ancestors: tuple[Hashable, ...]
 
     @property
     def prefix(self) -> str:
@@ -108,25 +150,26 @@ class _Visit:
 
     place: _Place
     clip: Clip | None = None
-    folder: FrameFolder | None = None
+    videos: tuple[tuple[str, str], ...] = ()
+    passed_over: PassedOver | None = None
     is_loop: bool = False
     error: OSError | None = None
 
 
-def _visit(place: _Place) -> tuple[_Visit, Sequence[_Place]]:
+def _visit(place: _Place, places: Places = DISK) -> tuple[_Visit, Sequence[_Place]]:
     try:
-        status = os.stat(place.path)
-        identity = (status.st_dev, status.st_ino)
+        identity = places.identity(place.path)
         if identity in place.ancestors:
             return _Visit(place, is_loop=True), ()
-        folder = read_frame_folder(place.path)
+        folder = places.read_folder(place.path)
     except OSError as error:
         return _Visit(place, error=error), ()
-    clip = frames_clip(printable(place.clip_name), place.path, folder) if folder.names else None
-    return _Visit(place, clip, folder), _places_below(place, folder, identity)
+    clip = frames_clip(printable(place.clip_name), place.path, folder, places) if folder.names else None
+    visit = _Visit(place, clip, _videos_in(place, folder), PassedOver.in_folder(folder))
+    return visit, _places_below(place, folder, identity)
 
 
-def _places_below(place: _Place, folder: FrameFolder, identity: tuple[int, int]) -> list[_Place]:
+def _places_below(place: _Place, folder: FrameFolder, identity: Hashable) -> list[_Place]:
     # train/1 is the clip "1" of its split, not a clip "train".
     stands_for_parent = lone_level(folder) if place.relative not in SPLIT_FOLDERS else None
     own_name = place.relative or place.clip_name
@@ -141,32 +184,16 @@ def _places_below(place: _Place, folder: FrameFolder, identity: tuple[int, int])
     ]
 
 
-def _videos_in(visit: _Visit) -> list[tuple[str, str]]:
+def _videos_in(place: _Place, folder: FrameFolder) -> tuple[tuple[str, str], ...]:
     """Clip id and path of each video file that a folder directly holds."""
-    return [
-        (printable(visit.place.prefix + os.path.splitext(name)[0]), os.path.join(visit.place.path, name))
-        for name in (visit.folder.videos if visit.folder else ())
-    ]
-
-
-def _look_at_video(video: tuple[str, str]) -> tuple[Clip, tuple[()]]:
-    return video_clip(*video), ()
-
-
-def _gather(clips: Sequence[Clip], visits: Sequence[_Visit], split_from: SplitFrom) -> Discovery:
-    if split_from == "folder":
-        clips = [dataclasses.replace(clip, split=_split_of(clip.clip_id)) for clip in clips]
-    folders = [visit.folder for visit in visits if visit.folder]
-    unreadable = {printable(visit.place.path): str(visit.error.strerror) for visit in visits if visit.error}
-    return Discovery(
-        clips=in_order(clips),
-        other_files=sum(folder.num_other_files for folder in folders),
-        hidden_files=sum(folder.num_hidden for folder in folders),
-        empty_folders=sum(folder.is_empty for folder in folders),
-        link_loops=sum(visit.is_loop for visit in visits),
-        broken_links=sum(folder.num_broken_links for folder in folders),
-        unreadable=tuple(sorted(unreadable.items())),
+    return tuple(
+        (printable(place.prefix + os.path.splitext(name)[0]), os.path.join(place.path, name))
+        for name in folder.videos
     )
+
+
+def _look_at_video(video: tuple[str, str], places: Places) -> tuple[Clip, tuple[()]]:
+    return video_clip(*video, places), ()
 
 
 def _split_of(clip_id: str) -> str | None:

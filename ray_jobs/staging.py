@@ -1,0 +1,267 @@
+"""Remote clips on their way to a worker's detector: fetched ahead of it to this machine's disk, and let go.
+
+While the detector works on one clip, the next ones are fetched: as many as fit into the space that was
+given, and a few at most. A clip lies here as it lies there, names, sizes and times included, so that whoever
+reads it finds what was planned, or that it has changed.
+"""
+
+import errno
+import os
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+
+from pyarrow import fs
+
+from extraction.clips import Clip, ClipKind, to_uri
+from extraction.errors import ClipError, JobError
+from extraction.sources.frame_folder import media_kind
+from storage.files import Store
+from storage.scratch import scratch_folder
+from storage.stores import ScratchError, Stores, fetch, is_denied, is_remote, location_of, mtime_ns
+
+_INPUTS = 8
+"""Inputs that lie here at once, the one at work included: a shard is 64 clips at most, usually 50 of them."""
+_INPUTS_AT_ONCE = 4
+_FILES_AT_ONCE = 16
+"""A frame is two requests, HEAD and GET: at 50 ms each, 160 frames a second, 5 times what a core detects."""
+
+_FAREWELL_S = 5.0
+
+_Contents = dict[str, tuple[int, int]]
+"""Name to size in bytes and modification time in ns."""
+
+
+@contextmanager
+def staged(clips: Sequence[Clip], stores: Stores, max_bytes: int) -> Iterator["Staged"]:
+    """Fetches the remote ones of some clips, in order, ahead of who asks for them.
+
+    Args:
+        clips: In the order in which they will be asked for.
+        stores: Where they lie.
+        max_bytes: What may lie here at once; an input that is larger lies here alone.
+
+    Yields:
+        Where to ask for each.
+    """
+    if not any(is_remote(clip.uri) for clip in clips):
+        yield Staged({}, "", stores, 0)
+        return
+    inputs: dict[str, _Input] = {}
+    for clip in clips:
+        if is_remote(clip.uri):
+            inputs.setdefault(clip.uri, _Input(len(inputs), clip.uri, clip.kind)).users += 1
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(scratch_folder())
+        except OSError as error:
+            raise _no_room(error) from error
+        here = Staged(inputs, folder, stores, max_bytes)
+        stack.callback(here.close)
+        yield here
+
+
+class Staged:
+    """Clips that are here, or on their way; asked for by one thread. Made by :func:`staged`."""
+
+    def __init__(self, inputs: dict[str, "_Input"], folder: str, stores: Stores, max_bytes: int) -> None:
+        self._inputs, self._folder, self._stores, self._max_bytes = inputs, folder, stores, max_bytes
+        self._changed = threading.Condition()
+        self._next = self._held = self._held_bytes = 0
+        self._wanted: _Input | None = None
+        self._closed = False
+        self._files = ThreadPoolExecutor(_FILES_AT_ONCE, "fetch")
+        self._crew = ThreadPoolExecutor(_INPUTS_AT_ONCE, "fetch-clip")
+        for item in inputs.values():
+            item.path = self._crew.submit(self._bring, item)
+
+    @contextmanager
+    def here(self, clip: Clip) -> Iterator[Clip]:
+        """Waits until a clip lies on this machine; after the block it need not do so any longer.
+
+        Args:
+            clip: One of those that were announced; one of this machine is taken as it is.
+
+        Yields:
+            The clip as it lies here.
+
+        Raises:
+            ClipError: If it cannot be fetched, or what the block raised, with the clip's own place named.
+            JobError: If its store is gone, or this machine has no room for it.
+        """
+        item = self._inputs.get(clip.uri)
+        if item is None:
+            yield clip
+            return
+        with self._changed:
+            self._wanted = item
+            self._changed.notify_all()
+        try:
+            local = to_uri(item.path.result())
+            try:
+                yield replace(clip, uri=local)
+            except ClipError as error:
+                told = ClipError(error.stage, error.reason, str(error).replace(local, clip.uri))
+                told.attempts = error.attempts
+                raise told from error
+        finally:
+            item.users -= 1
+            if not item.users:
+                self._let_go(item)
+
+    def close(self) -> None:
+        """Fetches nothing more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._crew.shutdown(wait=False, cancel_futures=True)
+        self._files.shutdown(wait=False, cancel_futures=True)
+        # Not for ever: a request to a dead store may last.
+        begun = [item.path for item in self._inputs.values() if not item.path.cancelled()]
+        wait(begun, timeout=_FAREWELL_S)
+
+    def _let_go(self, item: "_Input") -> None:
+        shutil.rmtree(self._folder_of(item), ignore_errors=True)
+        with self._changed:
+            if item.is_admitted:
+                self._held -= 1
+                self._held_bytes -= item.size_bytes
+            self._changed.notify_all()
+
+    def _folder_of(self, item: "_Input") -> str:
+        return os.path.join(self._folder, str(item.index))
+
+    def _bring(self, item: "_Input") -> str:
+        """Fetches an input once there is room for it, and returns where it lies."""
+        location = location_of(item.uri)
+        contents: _Contents = {}
+        try:
+            store, name = self._stores.of(location)
+            contents = self._look(item, store, name)
+            item.size_bytes = sum(size for size, _ in contents.values())
+        finally:
+            self._wait_for_room(item, is_needed=bool(contents))
+        try:
+            return self._bring_now(item, store, name, contents)
+        except ScratchError as error:
+            if error.error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise _no_room(error.error) from error
+        # What else lies here is let go before this one is asked for, and may have been all that it takes.
+        shutil.rmtree(self._folder_of(item), ignore_errors=True)
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._wanted is item)
+        try:
+            return self._bring_now(item, store, name, contents)
+        except ScratchError as error:
+            raise _no_room(error.error) from error
+
+    def _wait_for_room(self, item: "_Input", is_needed: bool) -> None:
+        """Waits for an input's turn, and then until there is room for it or it is asked for."""
+
+        def may_come() -> bool:
+            if self._closed or self._next != item.index:
+                return self._closed
+            fits = self._held < _INPUTS and self._held_bytes + item.size_bytes <= self._max_bytes
+            return fits or not is_needed or self._wanted is item or not self._held
+
+        with self._changed:
+            self._changed.wait_for(may_come)
+            self._next += 1
+            if is_needed:
+                item.is_admitted = True
+                self._held += 1
+                self._held_bytes += item.size_bytes
+            self._changed.notify_all()
+
+    def _bring_now(self, item: "_Input", store: Store, name: str, contents: _Contents) -> str:
+        folder = self._folder_of(item)
+        try:
+            os.mkdir(folder)
+        except OSError as error:
+            raise ScratchError(error) from error
+        sources = {file: f"{name}/{file}" if item.kind == "frames" else name for file in contents}
+
+        def bring_file(file: str) -> int:
+            if self._closed:
+                raise JobError(f"{item.uri}: is not needed any more")
+            return fetch(store, sources[file], os.path.join(folder, file))
+
+        try:
+            sizes = dict(zip(contents, self._files.map(bring_file, contents), strict=True))
+        except FileNotFoundError as error:
+            raise _changed(item.uri) from error
+        except JobError as error:
+            raise _of_clip(error, item.uri) from error
+        now = self._look(item, store, name)
+        if now != contents or any(sizes[file] != size for file, (size, _) in contents.items()):
+            raise _changed(item.uri)
+        for file, (_, time_ns) in contents.items():
+            os.utime(os.path.join(folder, file), ns=(time_ns, time_ns))
+        return folder if item.kind == "frames" else os.path.join(folder, *contents)
+
+    def _look(self, item: "_Input", store: Store, name: str) -> _Contents:
+        """What an input consists of, as it lies in its store now."""
+        try:
+            return _frames_in(store, name) if item.kind == "frames" else _video_at(store, name)
+        except FileNotFoundError as error:
+            what = "folder" if item.kind == "frames" else "file"
+            raise ClipError("open", "missing", f"{item.uri}: no such {what}") from error
+        except JobError as error:
+            raise _of_clip(error, item.uri) from error
+
+
+@dataclass(slots=True, eq=False)
+class _Input:
+    """A folder or video that one or several of the clips are of."""
+
+    index: int
+    uri: str
+    kind: ClipKind
+    users: int = 0
+    size_bytes: int = 0
+    is_admitted: bool = False
+    path: Future[str] = field(default_factory=Future)
+
+
+def _frames_in(store: Store, folder: str) -> _Contents:
+    return {
+        name: (info.size, mtime_ns(info))
+        for name, info in store.infos(folder)
+        if info.type == fs.FileType.File and media_kind(name) == "frames" and not name.startswith(".")
+    }
+
+
+def _video_at(store: Store, name: str) -> _Contents:
+    info = store.info(name)
+    if info.type != fs.FileType.File:
+        raise FileNotFoundError(name)
+    return {info.base_name: (info.size, mtime_ns(info))}
+
+
+def _of_clip(error: JobError, uri: str) -> JobError | ClipError:
+    """What a store's refusal ends: this clip where it is denied, otherwise the job."""
+    if is_denied(error):
+        return ClipError("open", "unreadable", f"{uri}: cannot be read: {error}")
+    return error
+
+
+def _changed(uri: str) -> ClipError:
+    return ClipError(
+        "open",
+        "input-changed",
+        f"{uri}: the input changed while it was fetched: files were added, removed or written; run the same "
+        "command again with --retry-failed",
+    )
+
+
+def _no_room(error: OSError) -> JobError:
+    return JobError(
+        f"this machine ({socket.gethostname()}, temporary files in {tempfile.gettempdir()}) cannot take the "
+        f"inputs that are fetched to it: {error}: give TMPDIR more space or another place, or lower "
+        "--scratch-gb or --workers; the same command again goes on"
+    )
