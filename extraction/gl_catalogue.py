@@ -1,4 +1,4 @@
-"""The error texts of MediaPipe, EGL and OpenGL that are known, and what each of them means.
+"""The error texts of MediaPipe, EGL, OpenGL and Ray that are known, and what each of them means.
 
 A row's source is a file of MediaPipe's public repository (below ``mediapipe/``) or the version of its wheel
 with which the text was seen. The order is the precedence: where several rows fit one text, the first counts,
@@ -128,6 +128,34 @@ _SETUP = (
         advice="use --delegate cpu, or the mediapipe version that this project installs; on Linux 0.10.30 to "
         "0.10.32 and 1.0.0 are for the CPU only",
         source="calculators/image/image_clone_calculator.cc; 0.10.32 (NotImplementedError)",
+    ),
+)
+
+# Of Ray, which starts the workers; the words of MediaPipe do not occur in them.
+_RAY = (
+    _row(
+        *("ray-token-missing", Meaning.CONFIGURATION, "Missing authentication token"),
+        *(
+            "authentication is enabled but no authentication token",
+            "Ray couldn't find an authentication token",
+        ),
+        means="the Ray cluster wants a token, and none was sent (HTTP 401)",
+        advice="`ray get-auth-token` on the head prints it: put it in ~/.ray/auth_token, and set "
+        "RAY_AUTH_MODE=token",
+        source="Ray 2.60 _private/authentication; seen with `ray job submit` and ray.init",
+    ),
+    _row(
+        *("ray-token-wrong", Meaning.CONFIGURATION, "Invalid authentication token"),
+        *(
+            "InvalidAuthToken",
+            "authentication token is invalid or incorrect",
+            "Invalid or missing authentication token",
+        ),
+        means="the Ray cluster wants another token than the one that was sent (HTTP 403), often one that a "
+        "local job made",
+        advice="`ray get-auth-token` on the head prints it: put it in ~/.ray/auth_token, or name its file in "
+        "RAY_AUTH_TOKEN_PATH",
+        source="Ray 2.60 _private/authentication; seen with `ray job submit` and ray.init",
     ),
 )
 
@@ -373,5 +401,5 @@ _GRAPH = (
     ),
 )
 
-CATALOGUE: tuple[KnownText, ...] = (*_SETUP, *_LOG_ONLY, *_GL, *_GRAPH)
+CATALOGUE: tuple[KnownText, ...] = (*_SETUP, *_RAY, *_LOG_ONLY, *_GL, *_GRAPH)
 """All rows, in their precedence."""

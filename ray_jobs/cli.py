@@ -16,9 +16,21 @@ from extraction.errors import FailureLimitError, JobError
 from extraction.frames import FrameOptions
 from extraction.gl import missing_library
 from extraction.policy import Policy, described, remedies
-from ray_jobs import annotate, datasets, draw_command, export, import_, report_command, verify, views
-from ray_jobs.config import FailureLimit, JobConfig
+from ray_jobs import (
+    annotate,
+    cache_command,
+    datasets,
+    draw_command,
+    export,
+    holes,
+    import_,
+    report_command,
+    verify,
+    views,
+)
+from ray_jobs.config import MEMORY_PER_ACTOR_MB, FailureLimit, JobConfig
 from ray_jobs.job import Inputs
+from ray_jobs.placement import parse_labels, parse_workers
 from ray_jobs.submit import submit
 from ray_jobs.submitted import place_of
 from storage.running import process_began
@@ -74,7 +86,10 @@ def guarded(command: Callable[[], int]) -> int:
     except _UsageError as error:
         if not error.format_message():  # no command at all: its help has been shown
             return 2
-        errors.print(f"[red]error:[/red] {escape(error.format_message())} (landmarks --help)")
+        hint = "landmarks --help"
+        if hasattr(error, "option_name"):  # click's NoSuchOption: ids of How2Sign begin like options
+            hint += "; a name that begins with - goes behind a lone --, and all options before that"
+        errors.print(f"[red]error:[/red] {escape(error.format_message())} ({hint})")
         return 2
     except typer.Exit as done:
         return done.exit_code
@@ -97,12 +112,18 @@ _CLIPS, _DETECTOR, _FAULTS, _MACHINES = "Which clips", "The detector", "When thi
 @app.command(context_settings={"ignore_unknown_options": False})
 def extract(
     frames: Annotated[
-        str | None, typer.Argument(metavar="FRAMES", help="Folder of clips: folders of images, video files.")
+        str | None,
+        typer.Argument(
+            metavar="FRAMES", help="Folder of clips: folders of images, video files; or its URI (s3://...)."
+        ),
     ] = None,
     out: Annotated[str | None, typer.Argument(metavar="OUT", help="Where the data set is to be.")] = None,
     manifest: Annotated[
         str | None,
-        _option(_CLIPS, "CSV or Parquet with clip_id, uri [split, signer, gloss, text, label, fps ...]."),
+        _option(
+            _CLIPS,
+            "CSV or Parquet, or its URI, with clip_id, uri [split, signer, gloss, text, label, fps ...].",
+        ),
     ] = None,
     split_from: Annotated[
         str, _option(_CLIPS, "'folder': first path component train/dev/val/test; 'none'.")
@@ -137,7 +158,7 @@ def extract(
     delegate: Annotated[
         str, _option(_DETECTOR, "'cpu', 'gpu', or 'auto': the GPU where the host has one to use.")
     ] = "cpu",
-    model: Annotated[str, _option(_DETECTOR, "Model file, instead of the engine's own.")] = "",
+    model: Annotated[str, _option(_DETECTOR, "Model file or its URI, instead of the engine's own.")] = "",
     extra_parts: Annotated[
         str, _option(_DETECTOR, "Of left_hand_world,right_hand_world,face_blendshapes.")
     ] = "",
@@ -181,7 +202,25 @@ def extract(
         str, _option(_MACHINES, "'float32', or 'float16': coordinates to 11 bits, half the size.")
     ] = "float32",
     max_frames_per_row: Annotated[int, _option(_MACHINES, "A longer clip becomes several rows.")] = 10_000,
-    workers: Annotated[int | None, _option(_MACHINES, "Detectors at once; one a core by default.")] = None,
+    scratch_gb: Annotated[
+        float, _option(_MACHINES, "Disk below TMPDIR for what each worker fetches ahead from a URI, in GB.")
+    ] = 4.0,
+    workers: Annotated[
+        str,
+        _option(_MACHINES, "Detectors at once: N, or MIN..MAX to grow with the cluster; default: all cores."),
+    ] = "",
+    gpus_per_actor: Annotated[
+        float, _option(_MACHINES, "Share of a GPU for each worker with --delegate gpu, or auto: 0.25.")
+    ] = 0.0,
+    gpu_workers: Annotated[
+        int | None, _option(_MACHINES, "With --delegate auto: of the workers, those that get that share.")
+    ] = None,
+    memory_per_actor: Annotated[
+        int, _option(_MACHINES, "MB that a worker asks of a cluster's node; 0: none.")
+    ] = MEMORY_PER_ACTOR_MB,
+    node_label: Annotated[
+        list[str] | None, _option(_MACHINES, "Only nodes with this label: NAME=VALUE.")
+    ] = None,
     address: Annotated[
         str | None,
         typer.Option(
@@ -196,6 +235,7 @@ def extract(
         frames, out = None, frames
     if out is None:
         raise JobError("expected FRAMES and OUT: landmarks extract FRAMES OUT (or --manifest FILE OUT)")
+    min_workers, max_workers = parse_workers(workers)
     config = JobConfig(
         out=place_of(out),
         detector=DetectorOptions(
@@ -224,8 +264,14 @@ def extract(
         ),
         max_frames_per_row=max_frames_per_row,
         precision=precision,
+        scratch_gb=scratch_gb,
         retry_failed=retry_failed,
-        workers=workers,
+        workers=max_workers,
+        min_workers=min_workers,
+        gpu_workers=gpu_workers,
+        gpus_per_actor=gpus_per_actor,
+        memory_per_actor_mb=memory_per_actor,
+        node_labels=parse_labels(node_label or ()),
         address=address,
         dashboard=dashboard,
         native_log=native_log,
@@ -285,10 +331,12 @@ def failures(out: Out, as_json: Json = False) -> int:
 app.command("datasets")(datasets.datasets)
 app.command("check-dataset")(datasets.check_dataset)
 app.command("annotate")(annotate.annotate)
+app.command("holes")(holes.holes)
 app.command("draw")(draw_command.draw)
 app.command("report")(report_command.report)
 app.command("export")(export.export)
 app.command("import")(import_.import_)
+app.command("cache")(cache_command.cache)
 app.command("verify")(verify.verify)
 
 

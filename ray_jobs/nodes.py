@@ -12,13 +12,13 @@ def node_id() -> str:
 
 
 def alive() -> set[str]:
-    """Ray's ids of the nodes that are alive."""
+    """Ray's ids of the nodes that are alive and have cores: the head of a cluster may have none."""
     import ray
 
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    return {node["NodeID"] for node in nodes if node["Alive"]}
+    return {node["NodeID"] for node in nodes if node["Alive"] and node["Resources"].get("CPU", 0) >= 1}
 
 
 def has_other_nodes() -> bool:
-    """Whether the cluster has nodes beside this one."""
+    """Whether the cluster has nodes beside this one that work."""
     return bool(alive() - {node_id()})

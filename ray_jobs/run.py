@@ -10,18 +10,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from extraction import gl_host
-from extraction.detectors import resolve_engine
 from extraction.gl import Meaning
 from extraction.gl_choice import foreseen
+from extraction.sources import Discovery
 from ray_jobs.config import JobConfig
-from ray_jobs.datasets import told
 from ray_jobs.display import discovery_shown, duration, shown
 from ray_jobs.job import Inputs, Prepared, check, discover, job, resolved
+from ray_jobs.remote_model import with_model_here
 from ray_jobs.summary import Summary, sum_up
 from ray_jobs.tally import Tally
 from ray_jobs.worker_log import LogTail
 from storage.dataset import LOGS, Dataset
-from storage.plan import weight
 
 _NAMES_SHOWN = 5
 _LINES_SHOWN = 20
@@ -58,19 +57,18 @@ def run(config: JobConfig, inputs: Inputs, overwrite: bool, began: float, consol
         KeyboardInterrupt: If it was stopped; what is whole stays.
     """
     inputs = resolved(inputs)
-    config = replace(config, detector=resolve_engine(config.detector))
+    config = replace(with_model_here(config), inputs_uri=inputs.uri)
     dataset = check(config, inputs, overwrite)
     alone = None if config.address else foreseen(config.detector, config.policy.gl_fallback)
-    with discovery_shown(console) as on_discovery:
-        discovery = discover(inputs, on_discovery)
-    with job(dataset, config, inputs, discovery, overwrite) as prepared:
+    with job(dataset, config, inputs, _found(console, inputs), overwrite) as prepared:
         _tell_plan(console, prepared)
         if alone:
             gl_host.remember(alone[0], prepared.job_id)
             console.print(f"[yellow]warning:[/yellow] {escape(alone[1])}")
         again = "the same command without --overwrite" if overwrite else "the same command again"
         told = {alone[1]} if alone else set[str]()
-        tally = _tally(config, prepared, again)
+        revision = prepared.revision
+        tally = Tally(revision.clips_to_do, revision.frames_to_do, config.max_failures, again)
         if prepared.revision.to_do:
             _make(config, dataset, prepared, console, tally, told)
         summary = sum_up(dataset, prepared, tally, began)
@@ -78,9 +76,9 @@ def run(config: JobConfig, inputs: Inputs, overwrite: bool, began: float, consol
     return summary
 
 
-def _tally(config: JobConfig, prepared: Prepared, again: str) -> Tally:
-    clips = [clip for shard in prepared.revision.to_do for clip in prepared.clips_of[shard]]
-    return Tally(len(clips), sum(map(weight, clips)), config.max_failures, again)
+def _found(console: Console, inputs: Inputs) -> Discovery:
+    with discovery_shown(console) as on_discovery:
+        return discover(inputs, on_discovery)
 
 
 def _make(
@@ -97,7 +95,9 @@ def _make(
         )
     try:
         with shown(console, dataset.store, tally, follow, told):
-            for receipt in make_shards(config, prepared.job_id, shards):
+            for receipt in make_shards(
+                config, prepared.job_id, shards, lambda text: console.print(escape(text))
+            ):
                 tally.add(receipt)
                 if len(tally.receipts) == len(shards):
                     tally.finish()  # before Ray is shut down, which takes its time
@@ -122,13 +122,12 @@ def _tell_plan(console: Console, prepared: Prepared) -> None:
         "broken links": found.broken_links,
     }
     rest = ", ".join(f"{count:,} {name}" for name, count in passed_over.items() if count)
-    shards = prepared.revision.to_do
-    to_do = sum(len(prepared.clips_of[shard]) for shard in shards)
+    revision = prepared.revision
     console.print(
-        f"found {len(found.clips):,} clips{f' (passed over {rest})' if rest else ''}; "
-        f"to do: {to_do:,} clips in {len(shards):,} shards"
+        f"found {prepared.num_found:,} clips{f' (passed over {rest})' if rest else ''}; "
+        f"to do: {revision.clips_to_do:,} clips in {len(revision.to_do):,} shards"
     )
-    for line in told(found, prepared.revision.plan):
+    for line in prepared.notes:
         console.print(escape(line))
     for path, reason in found.unreadable[:_LINES_SHOWN]:
         console.print(f"[yellow]warning:[/yellow] {escape(path)}: cannot be listed: {escape(reason)}")

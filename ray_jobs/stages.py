@@ -18,15 +18,21 @@ from ray_jobs.circuit import BadNodeError, Circuit, release_name
 from ray_jobs.config import JobConfig
 from ray_jobs.metrics import WorkerMetrics
 from ray_jobs.nodes import has_other_nodes, node_id
+from ray_jobs.placement import delegate_here
 from ray_jobs.receipt import Receipt
+from ray_jobs.remote_model import with_local_model
+from ray_jobs.staging import Staged, staged
+from ray_jobs.stopwatch import Stopwatch
 from ray_jobs.worker_log import WorkerLog
 from storage.dataset import Dataset
 from storage.files import Store
 from storage.rows import Provenance, encode
 from storage.running import FOLDER, JobMark, WorkerStatus, count_start, host_name, report
 from storage.shards import Failure, Rows, shard_name, write_shard
+from storage.stores import Stores
 
-_REPORT_S = 1.0
+_REPORT_S, _REMOTE_REPORT_S = 1.0, 10.0
+"""As often as somebody looks; on an object store each report is a request that costs money."""
 _EXAMPLE_CHARACTERS = 1000
 _PARKED_S = 2.0
 _MAX_STARTS = 10
@@ -53,8 +59,9 @@ class ShardWorker:
         self._circuit = Circuit(self._dataset, self._host, has_other_nodes)
         self._log = WorkerLog(self._dataset.store, self._name)
         self._metrics = WorkerMetrics(self._host)
+        self._stores, self._scratch_bytes = Stores(config.inputs_uri), int(config.scratch_gb * 1e9)
         self._detector = DetectorProcess(
-            config.detector,
+            replace(with_local_model(config.detector, config.model_uri), delegate=delegate_here(config)),
             config.frames,
             config.policy,
             config.max_frames_per_row,
@@ -63,6 +70,7 @@ class ShardWorker:
         )
         self._detector.launch()
         self._first_frame_at = 0.0
+        self._writing = Stopwatch()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Makes the shards of a batch.
@@ -79,6 +87,7 @@ class ShardWorker:
                 receipts.append(self._make_or_give_back(shard))
             except JobError as error:
                 receipts.append(self._empty_receipt(shard, stop=str(error)))
+            self._writing.stop()
             self._log.keep()
         return pa.table({"receipt": [receipt.to_json() for receipt in receipts]})
 
@@ -115,18 +124,19 @@ class ShardWorker:
             )
         progress = _Progress(self._dataset.store, self._name, self._host, shard, self._first_frame_at)
         before = Counter(self._detector.events), Counter(self._log.native.counts)
-        info = self._start()
-        progress.notice = self._detector.notice
-        outcomes = (self._extract(clip, progress) for clip in clips)
-        failures = write_shard(
-            self._dataset.store,
-            shard,
-            split,
-            info.num_points,
-            outcomes,
-            before_commit=self._mark.check,
-            has_masks=info.has_masks,
-        )
+        with staged(clips, self._stores, self._scratch_bytes) as inputs:
+            info = self._start()
+            progress.notice = self._detector.notice
+            outcomes = (self._outcome(clip, progress, inputs) for clip in clips)
+            failures = write_shard(
+                self._dataset.store,
+                shard,
+                split,
+                info.num_points,
+                outcomes,
+                before_commit=self._mark.check,
+                has_masks=info.has_masks,
+            )
         self._first_frame_at = progress.first_frame_at
         events = dict(self._detector.events - before[0])
         self._metrics.detector_events(events)
@@ -168,11 +178,19 @@ class ShardWorker:
             self._circuit.detector_missing(str(error))
             raise
 
-    def _extract(self, clip: Clip, progress: "_Progress") -> Rows | Failure:
+    def _outcome(self, clip: Clip, progress: "_Progress", inputs: Staged) -> Rows | Failure:
+        """What becomes of a clip; all that happens until the next one is asked for is writing."""
+        self._writing.stop()
+        outcome = self._extract(clip, progress, inputs)
+        self._writing.start()
+        return outcome
+
+    def _extract(self, clip: Clip, progress: "_Progress", inputs: Staged) -> Rows | Failure:
         try:
-            extraction = self._detector.extract(
-                clip, lambda frames: self._seen(progress, frames, clip.clip_id)
-            )
+            with inputs.here(clip) as here:
+                extraction = self._detector.extract(
+                    here, lambda frames: self._seen(progress, frames, clip.clip_id)
+                )
         except OSError as error:
             # Not OUT: too many processes or open files, or no room for what a long clip spools.
             raise JobError(
@@ -225,12 +243,14 @@ class ShardWorker:
             detect_ms=extraction.times.detect_ms,
             host=self._host,
             input_fingerprint=extraction.fingerprint,
+            worker=self._name,
+            write_ms=self._writing.take_ms(),
         )
 
 
 @dataclass(slots=True)
 class _Progress:
-    """Counts of the shard at hand, shown to whoever looks about once a second."""
+    """Counts of the shard at hand, shown to whoever looks now and then."""
 
     store: Store
     worker: str
@@ -256,7 +276,7 @@ class _Progress:
         """Writes a report if it is time for one, and says whether it was."""
         now = time.time()
         self.first_frame_at = self.first_frame_at or now
-        if now - self._shown < _REPORT_S:
+        if now - self._shown < (_REPORT_S if self.store.is_local else _REMOTE_REPORT_S):
             return False
         self._shown = now
         status = WorkerStatus(

@@ -27,6 +27,8 @@ _ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 _PATHS = ("frames", "out", "manifest", "annotations", "model")
 """Parameters of ``extract`` that name files of the cluster."""
 _SECRET = re.compile(r"key|secret|token|password|credential|signature", re.IGNORECASE)
+_SECRET_VARIABLE = re.compile(r"(^|_)(key|secret|token|password)(_|$)", re.IGNORECASE)
+"""Not GOOGLE_APPLICATION_CREDENTIALS, which names a file."""
 _OURS = range(4)
 """Exit codes of ``extract`` that say how a job ended; 130 is one, too."""
 _LOOK_S = 1.0
@@ -156,6 +158,13 @@ def _runtime_env(text: str, working_dir: str) -> dict[str, Any]:
             raise JobError(f"--runtime-env: expected a YAML or JSON file, or JSON: {error}") from error
         if not isinstance(environment, dict):
             raise JobError(f"--runtime-env: expected names with values, found {type(environment).__name__}")
+    named = environment.get("env_vars") or {}
+    if secret := [name for name in named if _SECRET_VARIABLE.search(str(name))]:
+        raise JobError(
+            f"--runtime-env: {', '.join(map(str, secret))}: Ray shows a job's environment to whoever may see "
+            "its jobs: leave credentials to the nodes' role, or to the environment of `ray start` "
+            "(docs/cluster.md)"
+        )
     if working_dir:
         environment["working_dir"] = working_dir
     folder = environment.get("working_dir", "")

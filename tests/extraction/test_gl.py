@@ -41,6 +41,18 @@ SMALL_IMAGE = (
 # Row of the catalogue, version, text of the exception. All were provoked with that version, but those of
 # "read", which are put together from MediaPipe's source or come from a public report.
 EXCEPTIONS = [
+    ("ray-token-missing", "Ray 2.60", "Unauthorized: Missing authentication token"),
+    (
+        "ray-token-missing",
+        "Ray 2.60, read",
+        "Token authentication is enabled but no authentication token was found",
+    ),
+    ("ray-token-wrong", "Ray 2.60", "Forbidden: Invalid authentication token"),
+    (
+        "ray-token-wrong",
+        "Ray 2.60",
+        "InvalidAuthToken: Authentication token is missing or incorrect",
+    ),
     ("model-not-found", "0.10.21", "RuntimeError: Unable to open file at /data/none.tflite"),
     ("model-not-found", "1.2.2", "FileNotFoundError: Unable to open file at /data/none.task"),
     ("model-unreadable", "0.10.21", "RuntimeError: Unable to get file size, errno=0"),

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.serial
 _HEAD = """
 import sys
 from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+cluster = Cluster(initialize_head=True, head_node_args={
+    "num_cpus": 8, "memory": 1_500_000_000, "include_dashboard": False, "object_store_memory": 80_000_000})
 print(cluster.address, flush=True)
 sys.stdin.read()
 cluster.shutdown()
@@ -36,9 +37,18 @@ def cluster() -> Iterator[str]:
         head.wait(30)
 
 
-def test_extract_on_a_cluster(cluster, landmarks, portrait, tmp_path):
+def test_extract_on_a_cluster_whose_memory_is_enough_for_two(cluster, landmarks, portrait, tmp_path):
+    pictures = sorted((portrait / "dev/pan").iterdir())
+    for number in range(4):  # each a shard, which holds 50 frames at least
+        clip = tmp_path / f"in/train/long{number}"
+        clip.mkdir(parents=True)
+        for frame in range(54):
+            (clip / f"{frame:03d}.jpg").symlink_to(pictures[frame % len(pictures)])
+    (tmp_path / "in/dev").symlink_to(portrait / "dev")
     out = tmp_path / "out"
-    done = landmarks("extract", portrait, out, "--address", cluster)
+    done = landmarks("extract", tmp_path / "in", out, "--address", cluster)
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in ("dev/pan", "train/zoom"):
-        assert_same_bits(decode(Dataset.open(str(out)).read_clip(name)), bare_landmarks(portrait / name))
+    dataset = Dataset.open(str(out))
+    assert_same_bits(decode(dataset.read_clip("dev/pan")), bare_landmarks(portrait / "dev/pan"))
+    assert len(dataset.done()) == 5
+    assert len(set(dataset.clips().to_table(columns=["worker"])["worker"].to_pylist())) == 2

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from extraction.errors import JobError
-from ray_jobs.config import JobConfig
+from ray_jobs import config as module
+from ray_jobs.config import JobConfig, usable_cores, usable_workers
 from storage.dataset import Dataset
 
 
@@ -31,3 +32,10 @@ def test_a_data_set_of_rounded_values_stays_one(tmp_path):
 def test_a_precision_that_does_not_exist():
     with pytest.raises(JobError, match="--precision must be float32 or float16, found 'double'"):
         JobConfig("out", precision="double")
+
+
+def test_workers_of_a_machine_by_its_cores_and_its_memory(monkeypatch):
+    monkeypatch.setattr(module, "MEMORY_PER_ACTOR_MB", 1)
+    assert usable_workers() == usable_cores()
+    monkeypatch.setattr(module, "MEMORY_PER_ACTOR_MB", 1 << 30)  # more than a machine has
+    assert usable_workers() == 1

@@ -1,7 +1,9 @@
-"""Credentials in the URI of OUT stand nowhere: not in the data set, its logs, or what is printed."""
+"""Credentials in the URIs of FRAMES and OUT stand nowhere: not in the data set, logs, or what is printed."""
 
 import os
 import re
+import tempfile
+from pathlib import Path
 
 import pytest
 from pyarrow import fs
@@ -9,25 +11,40 @@ from pyarrow import fs
 pytest.importorskip("mediapipe.python.solutions", reason="needs the legacy line of mediapipe (Python < 3.13)")
 
 from extraction.errors import JobError
-from ray_jobs.submit import entrypoint_of
+from ray_jobs.submit import _runtime_env, entrypoint_of
+from storage.files import Store
 
 USER, PASSWORD = "AKIAUNLIKELYNAME", "unlikelypassword"
+ENVIRONMENT_USER, ENVIRONMENT_PASSWORD = "AKIAOFENVIRONMENT", "environmentpassword"
 
 
 @pytest.mark.serial
 def test_nothing_of_a_job_holds_them(landmarks, portrait, moto):
+    """Neither those of the URI nor of the environment: in OUT, in what is printed, in Ray's own logs."""
     host, port = moto
+    mine = {"AWS_ACCESS_KEY_ID": ENVIRONMENT_USER, "AWS_SECRET_ACCESS_KEY": ENVIRONMENT_PASSWORD}
     query = f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
     uri = f"s3://{USER}:{PASSWORD}@bucket/secrets?{query}"
-    done = landmarks("extract", portrait, uri, "--workers", 1, "--native-log", "show")
-    assert done.returncode == 0, done.stderr
+    frames = Store(f"s3://bucket/frames?{query}")
+    for file in (portrait / "dev/pan").iterdir():
+        frames.write(f"dev/pan/{file.name}", file.read_bytes())
+    from_there = uri.replace("/secrets", "/frames")
+    # Below /tmp: paths of Ray's sockets may have no more than 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as ray:
+        more = {**mine, "RAY_TMPDIR": ray}
+        done = landmarks("extract", from_there, uri, "--workers", 1, "--native-log", "show", **more)
+        assert done.returncode == 0, done.stderr
+        files = [path for path in Path(ray).rglob("*") if path.is_file() and not path.is_symlink()]
+        logs = {str(path): path.read_bytes() for path in files}
+    assert any("raylet" in path for path in logs)
     again = landmarks("progress", uri, "--json")
     bucket = fs.S3FileSystem(endpoint_override=f"{host}:{port}", scheme="http", region="us-east-1")
     files = bucket.get_file_info(fs.FileSelector("bucket/secrets", recursive=True))
     content = {file.path: bucket.open_input_file(file.path).read() for file in files if file.is_file}
     assert {"bucket/secrets/dataset.json", "bucket/secrets/plan.parquet"} <= content.keys()
     texts = [done.stdout, done.stderr, again.stdout, again.stderr, *map(str, content)]
-    for secret in (USER, PASSWORD, "endpoint_override"):
+    for secret in (USER, PASSWORD, "endpoint_override", ENVIRONMENT_USER, ENVIRONMENT_PASSWORD):
+        assert [path for path, data in logs.items() if secret.encode() in data] == []
         assert [path for path, data in content.items() if secret.encode() in data] == []
         assert not any(secret in text for text in texts)
 
@@ -72,3 +89,19 @@ def test_submit_makes_paths_absolute_and_keeps_options(tmp_path, monkeypatch):
 def test_submit_refuses(arguments):
     with pytest.raises(JobError):
         entrypoint_of(arguments)
+
+
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN", "DB_PASSWORD"])
+def test_submit_takes_no_secret_by_the_runtime_environment(name):
+    with pytest.raises(JobError, match=f"--runtime-env: {name}: Ray shows") as caught:
+        _runtime_env(f'{{"env_vars": {{"{name}": "{PASSWORD}"}}}}', "")
+    assert PASSWORD not in str(caught.value)
+
+
+def test_submit_takes_other_variables():
+    variables = {
+        "AWS_REGION": "eu-central-1",
+        "GOOGLE_APPLICATION_CREDENTIALS": "/etc/key.json",
+        "MONKEY": "1",
+    }
+    assert _runtime_env(str(variables).join(('{"env_vars": ', "}")), "") == {"env_vars": variables}
