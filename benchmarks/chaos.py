@@ -30,7 +30,7 @@ from pathlib import Path
 
 from chaos_clips import ChangingInput, Planted, plant
 from chaos_cluster import Cluster, end_with_parent, marked
-from chaos_monkey import Monkey
+from chaos_monkey import RAYS_AGENTS_S, Monkey
 from chaos_verdict import Verdict, judge
 from rich.console import Console
 from rich.table import Table
@@ -43,6 +43,8 @@ _CALM_RUN_S = 900.0
 """An undisturbed run that takes longer is stuck."""
 _STUCK_S = 150.0
 """A disturbed run is stuck where no shard and no report came for so long."""
+_LONGER_S = 240.0
+"""For so long a run goes on behind its time for the faults it has to have: slow machines start slowly."""
 _SHARE_OF_WORK = 0.3
 """Of the time, what the frames would take undisturbed; the rest goes into restarts."""
 _MAX_SLOW_S = 0.5
@@ -100,7 +102,7 @@ class Chaos:
         self._began = time.monotonic()
         self.say(f"{len(self.planted.healthy)} clips and {len(self.planted.poison)} poison in {folder}")
         self.cluster = Cluster(folder, self._environment)
-        self.monkey = Monkey(self.cluster, self.out, args.pause, args.seed)
+        self.monkey = Monkey(self.cluster, self.out, args.pause, args.seed, args.agents_wait)
 
     def run(self) -> Verdict:
         """Runs everything and judges."""
@@ -164,10 +166,10 @@ class Chaos:
     def _storm(self, changes: ChangingInput) -> None:
         command = self._command(self.planted.frames, self.out, "poison_engine:make")
         deadline = time.monotonic() + self._seconds
-        while time.monotonic() < deadline:
+        while not self._is_over(deadline):
             driver, began = self._start(command), time.time()
             asked, signs = "", (0, time.monotonic())
-            while driver.poll() is None and time.monotonic() < deadline:
+            while driver.poll() is None and not self._is_over(deadline):
                 time.sleep(_TICK_S)
                 changes.tick((self.out / "plan.parquet").exists())
                 self.monkey.watch.tick()
@@ -184,6 +186,11 @@ class Chaos:
                 asked = "stopped when the time was over"
             if self._ended(driver, asked):
                 return
+
+    def _is_over(self, deadline: float) -> bool:
+        """Whether the time is over and there were faults enough."""
+        enough = self.monkey.injected.total() >= self._args.faults
+        return time.monotonic() >= deadline + (0 if enough else _LONGER_S)
 
     def _count_done(self) -> None:
         if (self.out / "dataset.json").exists():
@@ -295,11 +302,18 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=5, help="how long faults are injected")
+    parser.add_argument("--faults", type=int, default=0, help="go on until there were so many")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--clips", type=int, default=320, help="healthy clips")
     parser.add_argument("--poison", type=int, default=2, help="clips of each kind of poison")
     parser.add_argument("--pause", type=float, default=4.0, help="mean seconds between two faults")
     parser.add_argument("--frame-timeout", type=float, default=8.0)
+    parser.add_argument(
+        "--agents-wait",
+        type=float,
+        default=RAYS_AGENTS_S,
+        help="seconds for Ray's own agents of a killed node to end; 0: they are killed with it",
+    )
     parser.add_argument("--frames", help="folder of clips to cut from; a portrait by default")
     parser.add_argument("--json", type=Path, help="where the figures go too")
     parser.add_argument(

@@ -40,7 +40,7 @@ _LURK_S = 5.0
 """How long to wait for a file that becomes visible."""
 _NOTICED_S = 120.0
 """A stopped detector has to be found and replaced; its worker looks when the next clip wants it."""
-_RAYS_AGENTS_S = 120.0
+RAYS_AGENTS_S = 120.0
 """Ray's own agents of a dead node try for about 100 s to reach it before they end."""
 
 
@@ -52,14 +52,16 @@ class Monkey:
         out: The data set, where workers report.
         pause_s: Mean time between two faults.
         seed: Of the kinds, their order and their moments; what they hit depends on how the job goes.
+        agents_s: How long Ray's own processes of a killed node may stay; 0: they are killed with it.
 
     Attributes:
         injected: Counts by kind.
         watch: Of what has to be gone after a fault.
     """
 
-    def __init__(self, cluster: Cluster, out: Path, pause_s: float, seed: int) -> None:
+    def __init__(self, cluster: Cluster, out: Path, pause_s: float, seed: int, agents_s: float) -> None:
         self._cluster, self._store, self._pause_s = cluster, Store(str(out)), pause_s
+        self._agents_s = agents_s
         self._chance = random.Random(f"monkey {seed}")
         self._bag: list[str] = []
         self._new_node_at = 0.0
@@ -176,7 +178,9 @@ class Monkey:
         if not lost:
             return ""
         self.watch.expect_gone(family.intersection(lost), 30, "on a killed node")
-        self.watch.expect_gone(lost, _RAYS_AGENTS_S, "of Ray, on a killed node")
+        for process in () if self._agents_s else set(lost) - family:
+            process.send(signal.SIGKILL)
+        self.watch.expect_gone(lost, self._agents_s or 10, "of Ray, on a killed node")
         self._new_node_at = time.monotonic() + self._chance.uniform(*_NEW_NODE_S)
         return f"{len(lost)} processes"
 

@@ -11,6 +11,8 @@ ANNOTATIONS = ("signer", "gloss", "text", "label")
 """What people said of a clip: fields that may change without extracting it again."""
 RANGE = ("start_frame", "end_frame", "start_ms", "end_ms")
 """Which part of its input a clip is."""
+SPLIT_NAMES = ("train", "dev", "val", "test")
+"""First folder of a path that names a split."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,9 @@ def rows_of_clip(
 def _may_hold(file: pq.ParquetFile, group: int, clip_id: str) -> bool:
     """Whether the row group's own statistics leave room for the clip."""
     column = file.schema_arrow.get_field_index("clip_id")
-    statistics = file.metadata.row_group(group).column(column).statistics
+    chunk = file.metadata.row_group(group).column(column)
+    # Statistics of another type than the column's, as in a damaged footer, make Arrow end the process.
+    statistics = chunk.statistics if chunk.physical_type == "BYTE_ARRAY" else None
     if statistics is None or not statistics.has_min_max:
         return True
     try:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from extraction.clips import SPLIT_NAMES as SPLIT_NAMES
 from extraction.landmarks import ClipLandmarks, Floats, FrameStatus
 from extraction.topology import PARTS
 from storage.shards import NO_SPLIT
@@ -54,6 +55,7 @@ class About:
         points: Part name to the rows of it that the source knows; :data:`VISIBILITY` is one of them.
         unknown: What the format does not say, a sentence each.
         has_status: Whether it tells frames that could not be read from those with nobody in them.
+        masks: What its masks hold, ``"category"`` or ``"confidence"``; "" where it has none.
     """
 
     format: str
@@ -61,6 +63,7 @@ class About:
     points: Mapping[str, tuple[int, ...]]
     unknown: tuple[str, ...] = ()
     has_status: bool = False
+    masks: str = ""
 
 
 class Source(Protocol):
@@ -124,7 +127,3 @@ def clip_of(clip: SourceClip, frames: Frames, fps: float) -> StoredClip:
         pose_visibility=np.full((length, 33), np.nan, np.float32) if visibility is None else visibility,
     )
     return StoredClip(clip.clip_id, clip.split, landmarks, {"uri": clip.uri, "fps": fps, **clip.said})
-
-
-SPLIT_NAMES = ("train", "dev", "val", "test")
-"""First folder of a path that names a split, as in a tree of clips (extraction/sources/tree.py)."""

@@ -9,7 +9,7 @@ from extraction.errors import JobError
 from storage.dataset import Dataset, expect_plain
 from storage.imports.source import VISIBILITY, About, SourceClip
 from storage.rows import decode
-from storage.schema import part_shapes
+from storage.schema import has_masks, part_shapes
 from storage.shards import NO_SPLIT
 from storage.stored import StoredClip, joined, shards_of
 
@@ -36,11 +36,13 @@ class StoredSource:
         self._rows: dict[tuple[str, str], list[tuple[str, int, int]]] = {}
         self._clips: dict[tuple[str, str], SourceClip] = {}
         self._shapes: dict[str, tuple[int, int]] = {}
+        self._has_masks = False
         for name in names:
             self._index(name)
         is_imported = "imported" in dataset.config()
         points = self._points()
-        self.about = About("Parquet", dataset.store.location, points, has_status=not is_imported)
+        location, masks = dataset.store.location, self._masks()
+        self.about = About("Parquet", location, points, has_status=not is_imported, masks=masks)
         self._group: tuple[str, int, pa.Table] | None = None
         self._file: tuple[str, pq.ParquetFile] | None = None
 
@@ -65,6 +67,7 @@ class StoredSource:
         file = self._open(name)
         expect_plain(file.schema_arrow)
         self._shapes |= part_shapes(file.schema_arrow)
+        self._has_masks |= has_masks(file.schema_arrow)
         for group in range(file.num_row_groups):
             for row, of_row in enumerate(file.read_row_group(group, columns=_INDEX).to_pylist()):
                 key = (split, of_row["clip_id"])
@@ -91,6 +94,12 @@ class StoredSource:
         if known and VISIBILITY not in known:
             points.pop(VISIBILITY, None)
         return points
+
+    def _masks(self) -> str:
+        options = self._dataset.config()["options"]
+        assert isinstance(options, dict)
+        is_confidence = options.get("mask") == "confidence"
+        return ("confidence" if is_confidence else "category") if self._has_masks else ""
 
     def _row(self, name: str, group: int, row: int) -> pa.Table:
         if self._group is None or self._group[:2] != (name, group):

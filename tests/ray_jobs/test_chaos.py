@@ -18,13 +18,15 @@ POISON = ("abort", "changing", "empty", "exit", "garbage", "hang", "hog", "links
 @pytest.mark.timeout(570)
 def test_every_clip_is_there_or_failed_for_its_reason(tmp_path):
     figures = tmp_path / "figures.json"
-    options = ["--minutes", "0.9", "--clips", "48", "--poison", "1", "--seed", "3", "--json", figures]
+    # The first faults of this seed, where the job starts soon: a node, a detector, the driver, two detectors.
+    options = ["--minutes", "0.6", "--pause", "2", "--faults", "5", "--seed", "20", "--clips", "32"]
+    options += ["--poison", "1", "--frame-timeout", "5", "--agents-wait", "0", "--json", figures]
     done = subprocess.run(
         [sys.executable, CHAOS, *map(str, options)], capture_output=True, text=True, timeout=560, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(figures.read_text())
-    assert sum(found["injected"].values()) >= 4
-    assert found["verdict"]["equal"] == 48
+    assert sum(found["injected"].values()) >= 4  # or the job was done before the fifth
+    assert found["verdict"]["equal"] == 32
     assert sum(found["verdict"]["reasons"].values()) == len(POISON) + 1  # and the one that vanished
     assert not any(found["verdict"]["faults"].values())

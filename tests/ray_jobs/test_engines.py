@@ -64,30 +64,25 @@ def test_hands_pose_and_face(landmarks, portrait, tmp_path, request):
 
 
 @pytest.mark.skipif(LEGACY, reason="needs mediapipe 1.0.1 or newer (Python 3.13)")
-class TestTasks:
-    def test_holistic(self, landmarks, portrait, tmp_path, shared_models):
-        bundle = shared_models / "holistic_landmarker.task"
-        extra = "left_hand_world,face_blendshapes"
-        one = extracted(
-            landmarks, portrait, tmp_path / "1", "--model", bundle, "--extra-parts", extra, "--workers", 1
-        )
-        two = extracted(
-            landmarks, portrait, tmp_path / "2", "--model", bundle, "--extra-parts", extra, "--workers", 2
-        )
-        for clip_id, clip in one.items():
-            assert clip.present("pose").all()
-            assert clip.parts["face_blendshapes"].shape == (6, 52, 1)
-            for part, points in clip.parts.items():
-                np.testing.assert_array_equal(points, two[clip_id].parts[part])
-
-    def test_another_model_is_another_data_set(self, landmarks, portrait, tmp_path, shared_models):
-        bundle = shared_models / "holistic_landmarker.task"
-        extracted(landmarks, portrait, tmp_path / "out", "--model", bundle)
-        moved = shutil.copy(bundle, tmp_path / "moved.task")
-        again = landmarks("extract", portrait, tmp_path / "out", "--model", moved)
-        assert again.returncode == 0, again.stderr
-        with open(moved, "ab") as file:
-            file.write(b"x")
-        other = landmarks("extract", portrait, tmp_path / "out", "--model", moved)
-        assert other.returncode == 2
-        assert "model_sha256" in other.stderr
+def test_tasks(landmarks, portrait, tmp_path, shared_models):
+    """The same whatever the workers; another model is another data set, the same in another place is not."""
+    bundle = shared_models / "holistic_landmarker.task"
+    extra = ["--extra-parts", "left_hand_world,face_blendshapes"]
+    one, two = (
+        extracted(landmarks, portrait, tmp_path / f"{n}", "--model", bundle, *extra, "--workers", n)
+        for n in (1, 2)
+    )
+    for clip_id, clip in one.items():
+        assert clip.present("pose").all()
+        assert clip.parts["face_blendshapes"].shape == (6, 52, 1)
+        for part, points in clip.parts.items():
+            np.testing.assert_array_equal(points, two[clip_id].parts[part])
+    moved = shutil.copy(bundle, tmp_path / "moved.task")
+    again = landmarks("extract", portrait, tmp_path / "2", "--model", moved, *extra)
+    assert again.returncode == 0, again.stderr
+    assert "to do: 0 clips" in again.stdout
+    with open(moved, "ab") as file:
+        file.write(b"x")
+    other = landmarks("extract", portrait, tmp_path / "2", "--model", moved, *extra)
+    assert other.returncode == 2
+    assert "model_sha256" in other.stderr

@@ -31,21 +31,47 @@ def read(out: Path, clip_id: str) -> ClipLandmarks:
     return decode(table)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("mode", ["tracking", "static"])
-def test_phoenix_is_bit_equal_to_a_bare_loop(
-    mode, workers, landmarks, phoenix_root, phoenix_expected, tmp_path
+@pytest.fixture(scope="module")
+def beginnings(phoenix_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 20 frames of each clip."""
+    folder = tmp_path_factory.mktemp("beginnings")
+    for clip_id in PHOENIX:
+        (folder / clip_id).mkdir(parents=True)
+        for image in sorted((phoenix_root / clip_id).glob("*.png"))[:20]:
+            (folder / clip_id / image.name).symlink_to(image)
+    return folder
+
+
+def assert_right(out: Path, root: Path, expected: Path, mode: str) -> None:
+    for clip_id in PHOENIX:
+        found = read(out, clip_id)
+        assert_same_bits(found, bare_landmarks(root / clip_id, mode == "static"))
+        assert_agrees(found, np.load(expected / f"{Path(clip_id).name}.npz")[mode][: len(found)])
+
+
+@pytest.mark.parametrize(("mode", "workers"), [("tracking", 1), ("static", 2)])
+def test_beginnings_are_bit_equal_to_a_bare_loop(
+    mode, workers, landmarks, beginnings, phoenix_expected, tmp_path
 ):
     out = tmp_path / "out"
     options = ["--workers", workers, *(["--static"] if mode == "static" else [])]
+    done = landmarks("extract", beginnings, out, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_right(out, beginnings, phoenix_expected, mode)
+
+
+def test_phoenix_is_bit_equal_to_a_bare_loop(landmarks, phoenix_root, phoenix_expected, tmp_path):
+    out = tmp_path / "out"
+    options = ["--workers", 2]
     done = landmarks("extract", phoenix_root, out, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     assert "4 clips done (dev 1, test 1, train 2), 0 failed, 0 to do" in done.stdout
-    for clip_id in PHOENIX:
-        found = read(out, clip_id)
-        assert_same_bits(found, bare_landmarks(phoenix_root / clip_id, mode == "static"))
-        assert_agrees(found, np.load(phoenix_expected / f"{Path(clip_id).name}.npz")[mode])
+    assert_right(out, phoenix_root, phoenix_expected, "tracking")
+    made = Dataset.open(str(out)).clips().to_table(columns=["worker", "write_ms"])
+    assert 1 <= len(set(made["worker"].to_pylist()) - {None}) <= 2
+    assert made["worker"].null_count == made["write_ms"].null_count == 0
+    assert sum(made["write_ms"].to_pylist()) > 0  # one of two workers at least made two of four clips
 
     again = landmarks("extract", phoenix_root, out, *options)
     assert again.returncode == 0
@@ -149,45 +175,38 @@ def assert_rows_equal(dataset: Dataset, one: str, other: str) -> None:
 
 
 def test_faulty_clips_fail_alone_and_are_done_when_tried_again(landmarks, portrait, tmp_path):
-    root, out = tmp_path / "in", tmp_path / "out"
-    for name in ("train/a", "train/b", "train/segv", "dev/exit", "dev/raise", "dev/c"):
-        shutil.copytree(portrait / "dev/pan", root / name)
+    """Named by a manifest, which brings annotations."""
+    manifest, out = tmp_path / "clips.csv", tmp_path / "out"
+    clip = str(portrait / "dev/pan")
     faults = {"train/segv": "segv", "dev/exit": "exit", "dev/raise": "raise"}
-    options = ["--engine", "faulty_engine:make"]
-    done = landmarks("extract", root, out, *options, FAULTS=json.dumps(faults))
+    rows = [f"{name},{clip},{name[: name.index('/')]},,,," for name in ("train/b", "dev/c", *faults)]
+    rows.append(f'train/a,{clip},train,S1,"HALLO ""WIND"" null",null,50')
+    head = "clip_id,uri,split,signer,gloss,text,fps"
+    manifest.write_text("\n".join([head, *rows, "gone,gone,,,,,"]))
+    options = ["--manifest", manifest, out, "--engine", "faulty_engine:make"]
+    done = landmarks("extract", *options, FAULTS=json.dumps(faults))
     assert done.returncode == 1, done.stdout + done.stderr
     dataset = Dataset.open(str(out))
     failed = {f["clip_id"]: f for f in dataset.failures().to_pylist()}
     reasons = {clip_id: failure["reason"] for clip_id, failure in failed.items()}
+    assert reasons.pop("gone") == "missing"
     assert reasons == {"train/segv": "signal", "dev/exit": "exit", "dev/raise": "graph-poisoned"}
-    assert all(failure["attempts"] == 2 for failure in failed.values())
+    assert all(failed[name]["attempts"] == 2 for name in faults)
     assert "SIGSEGV" in failed["train/segv"]["error"]
     expected = bare_landmarks(portrait / "dev/pan")
     for name in ("train/a", "train/b", "dev/c"):
         assert_same_bits(read(out, name), expected)
+    row = dataset.read_clip("train/a").to_pylist()[0]
+    assert (row["signer"], row["gloss"], row["text"], row["fps"]) == ("S1", 'HALLO "WIND" null', "null", 50)
+    assert row["timestamps_ms"][:3] == [0, 20, 40]
 
-    same = landmarks("extract", root, out, *options)
+    same = landmarks("extract", *options)
     assert (same.returncode, "to do: 0 clips" in same.stdout) == (1, True)
-    retried = landmarks("extract", root, out, *options, "--retry-failed")
+    manifest.write_text("\n".join([head, *rows, f"gone,{clip},,,,,"]))
+    retried = landmarks("extract", *options, "--retry-failed")
     assert retried.returncode == 0, retried.stdout + retried.stderr
-    assert "6 clips done (dev 3, train 3), 0 failed, 0 to do" in retried.stdout
-    for name in faults:
+    assert "7 clips done (dev 3, none 1, train 3), 0 failed, 0 to do" in retried.stdout
+    for name in (*faults, "gone"):
         assert_same_bits(read(out, name), expected)
     ids = [i for f in dataset.done().values() for i in pq.read_table(out / f)["clip_id"].to_pylist()]
     assert sorted(ids) == sorted({*ids})
-
-
-def test_manifest_with_annotations(landmarks, portrait, tmp_path):
-    manifest = tmp_path / "clips.csv"
-    manifest.write_text(
-        "clip_id,uri,split,signer,gloss,text,fps\n"
-        f'one,{portrait}/dev/pan,train,S1,"HALLO ""WIND"" null",null,50\n'
-        "two,gone,,,,,\n"
-    )
-    done = landmarks("extract", "--manifest", manifest, tmp_path / "out")
-    assert done.returncode == 1, done.stdout + done.stderr
-    row = Dataset.open(str(tmp_path / "out")).read_clip("one").to_pylist()[0]
-    assert (row["signer"], row["gloss"], row["text"], row["fps"]) == ("S1", 'HALLO "WIND" null', "null", 50)
-    assert row["timestamps_ms"][:3] == [0, 20, 40]
-    (failure,) = Dataset.open(str(tmp_path / "out")).failures().to_pylist()
-    assert (failure["clip_id"], failure["reason"]) == ("two", "missing")

@@ -49,6 +49,7 @@ def test_a_job_takes_its_mark_plans_and_lets_go(portrait, tmp_path):
         assert running_job(dataset.store)["pid"]
         assert sorted(clip.clip_id for clip in dataset.plan().clips) == ["dev/pan", "train/zoom"]
         assert set(prepared.revision.to_do) == set(dataset.plan().shards)
+        assert (prepared.num_found, prepared.discovery.clips) == (2, ())
     assert running_job(dataset.store) is None
     assert sorted(dataset.store.entries()) == ["dataset.json", "plan.parquet"]
 
@@ -60,7 +61,8 @@ def test_clips_that_vanished_are_not_forgotten(portrait, tmp_path):
         pass  # killed before any shard stood
     only_dev = Inputs(str(portrait / "dev"))
     with job(dataset, config, only_dev, discover(only_dev)) as prepared:
-        planned = {clip.clip_id for shard in prepared.revision.to_do for clip in prepared.clips_of[shard]}
+        planned = {clip.clip_id for clip in prepared.revision.plan.clips}
+        assert prepared.revision.clips_to_do == 3
     assert planned == {"dev/pan", "train/zoom", "pan"}
 
 
@@ -69,7 +71,19 @@ def test_a_policy_out_of_range():
         JobConfig("out", policy=Policy(remedies=remedies(max_attempts=0)))
 
 
-@pytest.mark.parametrize("given", [{"frames": "s3://bucket/in"}, {"manifest": "gs://bucket/clips.csv"}])
-def test_inputs_on_an_object_store_are_refused_before_anything_is_made(given):
-    with pytest.raises(JobError, match=r"found a URI \(..://\.\.\.\): mount what it names"):
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"frames": "s3://bucket/in", "dataset": "auto"},
+        {"frames": "here", "dataset": "auto", "annotations": "gs://bucket/tables"},
+    ],
+)
+def test_data_sets_by_name_are_files_of_this_machine(given):
+    with pytest.raises(JobError, match=r"found ..://bucket/\w+: mount the bucket .* or leave --dataset out"):
         Inputs(**given)
+
+
+def test_a_file_uri_is_a_path(portrait):
+    by_uri, by_path = Inputs(f"file://{portrait}"), Inputs(str(portrait))
+    assert by_uri == by_path
+    assert discover(by_uri) == discover(by_path)

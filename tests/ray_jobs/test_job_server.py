@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,9 +19,11 @@ pytest.importorskip("mediapipe.python.solutions", reason="needs the legacy line 
 if importlib.util.find_spec("aiohttp_cors") is None:
     pytest.skip("the job server needs ray[default]", allow_module_level=True)
 
+from ray.job_submission import JobDetails
 from ray_head import Head, ray_head, scrape
 
 from ray_jobs.metrics import COUNTERS
+from ray_jobs.submit import exit_code_of
 from storage.dataset import Dataset
 
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(240)]
@@ -65,18 +68,46 @@ def wait_for(what: Callable[[], object], seconds: float = 90) -> object:
     return found
 
 
-def test_submit_follows_the_log_to_the_end(head, portrait, tmp_path):
-    done = submit(head, "--json", portrait, tmp_path / "out", "--workers", 2, "--no-smooth", "--include=*")
+def test_left_stopped_and_gone_on_with(head, portrait, tmp_path):
+    """Ctrl-C leaves it, `ray job stop` stops it cleanly, and submitted again it is followed to its end."""
+    out = tmp_path / "out"
+    runtime, *engine = faults(SLOW_S="1")[1:]
+    words = [*engine, portrait, out, "--workers=1", "--no-smooth", "--include=*"]
+    with subprocess.Popen(
+        submitting(head, "--name", "slow", "--runtime-env", runtime, *words),
+        env=head.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as job:
+        try:
+            assert job.stdout.readline().startswith("job slow: python -m ray_jobs.extract")
+            time.sleep(1)
+            job.send_signal(signal.SIGINT)
+            text = job.communicate(timeout=30)[0]
+        finally:
+            job.kill()
+    assert job.returncode == 130
+    assert f"ray job stop --address {head.job_server} slow" in text
+
+    wait_for(lambda: list((out / "clips").rglob("*.parquet")))
+    stop = ray_job(head, "stop", "slow")
+    assert stop.returncode == 0, stop.stdout + stop.stderr
+    assert "was stopped" in ray_job(head, "status", "slow").stdout
+    assert "stopped: 1 of 2 shards of this run are whole" in ray_job(head, "logs", "slow").stdout
+    (first,) = (out / "clips").rglob("*.parquet")
+    made = first.stat().st_mtime_ns
+
+    done = submit(head, "--json", "--runtime-env", runtime, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     about = json.loads(done.stdout)
     assert (about["status"], about["exit_code"]) == ("SUCCEEDED", 0)
-    assert about["entrypoint"].endswith(
-        f"--include='*' --no-smooth --workers=2 -- {portrait} {tmp_path / 'out'}"
-    ) or about["entrypoint"].endswith(
-        f"'--include=*' --no-smooth --workers=2 -- {portrait} {tmp_path / 'out'}"
-    )
+    command = shlex.split(about["entrypoint"])
+    assert {*command[3:-3]} == {"--include=*", "--no-smooth", "--engine=faulty_engine:make", "--workers=1"}
+    assert command[-3:] == ["--", str(portrait), str(out)]
+    assert "to do: 1 clips" in done.stderr
     assert "2 clips done" in done.stderr
-    assert len(Dataset.open(str(tmp_path / "out")).done()) == 2
+    assert first.stat().st_mtime_ns == made
+    assert len(Dataset.open(str(out)).done()) == 2
 
 
 def test_failed_clips_and_what_prometheus_sees(head, portrait, tmp_path):
@@ -103,10 +134,22 @@ def test_failed_clips_and_what_prometheus_sees(head, portrait, tmp_path):
     assert any(name == "landmarks_detector_events" for name, _, _ in samples)
 
 
-def test_too_many_failures_is_3(head, portrait, tmp_path):
-    arguments = faults(FAULTS='{"dev/pan": "raise", "train/zoom": "raise"}')
-    done = submit(head, *arguments, portrait, tmp_path / "out", "--max-failures=0", "--max-attempts=1")
-    assert done.returncode == 3, done.stdout + done.stderr
+@pytest.mark.parametrize(
+    ("status", "ended_with", "code"),
+    [
+        ("SUCCEEDED", 0, 0),
+        ("FAILED", 2, 2),
+        ("FAILED", 3, 3),
+        ("FAILED", 130, 130),
+        ("FAILED", -9, 2),
+        ("FAILED", None, 2),
+        ("STOPPED", None, 130),
+    ],
+)
+def test_exit_code_of_a_job_that_ended(status, ended_with, code):
+    """Ray keeps what the driver ended with; others here end so for real."""
+    details = JobDetails(type="SUBMISSION", status=status, entrypoint="", driver_exit_code=ended_with)
+    assert exit_code_of(details) == code
 
 
 def test_what_is_wrong_there_is_2(head, tmp_path):
@@ -114,44 +157,6 @@ def test_what_is_wrong_there_is_2(head, tmp_path):
     assert done.returncode == 2
     assert "/no/such/folder" in done.stdout
     assert "ended with exit code 2" in done.stdout
-
-
-def test_stopped_job_goes_on(head, portrait, tmp_path):
-    out = tmp_path / "out"
-    arguments = [*faults(SLOW_S="1"), portrait, out, "--workers=1"]
-    begun = submit(head, "--no-wait", "--name", "slow", *arguments)
-    assert begun.returncode == 0
-    wait_for(lambda: list((out / "clips").rglob("*.parquet")))
-    stop = ray_job(head, "stop", "slow")
-    assert stop.returncode == 0, stop.stdout + stop.stderr
-    log = ray_job(head, "logs", "slow").stdout
-    assert "was stopped" in ray_job(head, "status", "slow").stdout
-    assert "stopped: 1 of 2 shards of this run are whole" in log
-    (first,) = (out / "clips").rglob("*.parquet")
-    made = first.stat().st_mtime_ns
-    done = submit(head, *arguments)
-    assert done.returncode == 0, done.stdout
-    assert "to do: 1 clips" in done.stdout
-    assert first.stat().st_mtime_ns == made
-    assert len(Dataset.open(str(out)).done()) == 2
-
-
-def test_interrupt_leaves_the_job(head, portrait, tmp_path):
-    arguments = ["--name", "left", *faults(SLOW_S="1"), portrait, tmp_path / "out"]
-    with subprocess.Popen(
-        submitting(head, *arguments), env=head.environment, stdout=subprocess.PIPE, text=True
-    ) as job:
-        try:
-            assert job.stdout.readline().startswith("job left: python -m ray_jobs.extract")
-            time.sleep(1)
-            job.send_signal(signal.SIGINT)
-            text = job.communicate(timeout=30)[0]
-        finally:
-            job.kill()
-    assert job.returncode == 130
-    assert f"ray job stop --address {head.job_server} left" in text
-    assert "was stopped" not in ray_job(head, "status", "left").stdout
-    assert ray_job(head, "stop", "left").returncode == 0
 
 
 def test_working_dir_goes_along_and_out_does_not(head, portrait, tmp_path):
@@ -165,12 +170,12 @@ def test_working_dir_goes_along_and_out_does_not(head, portrait, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "this is the copy" in done.stdout
     assert "2 clips done" in done.stdout
-    for out in ("out", "$PWD/out"):
-        refused = ray_job(
-            head, "submit", *command[:-4], "sh", "-c", f"python -m ray_jobs.extract {portrait} {out}"
-        )
-        assert refused.returncode == 1  # Ray's own command says 1 of every failure
-        assert "expected an absolute path" in refused.stdout or "expected a path" in refused.stdout
+    lost = "; ".join(f"python -m ray_jobs.extract {portrait} {out} && exit 9" for out in ("out", "$PWD/out"))
+    refused = ray_job(head, "submit", *command[:-4], "sh", "-c", f"{lost}; exit 7")
+    assert refused.returncode == 1  # Ray's own command says 1 of every failure
+    assert "exit code 7" in refused.stdout
+    assert "expected an absolute path" in refused.stdout
+    assert "expected a path" in refused.stdout
 
 
 @pytest.mark.parametrize(("token", "code"), [(None, "401"), ("another", "403")])

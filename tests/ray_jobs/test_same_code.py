@@ -45,19 +45,16 @@ def test_receipts_pass():
 
 
 @pytest.mark.serial
-@pytest.mark.parametrize("change", ["a comment", "a class of the job's configuration"])
-def test_a_node_with_other_code_says_so(portrait, tmp_path, change):
+def test_a_node_with_other_code_says_so(portrait, tmp_path):
+    """Code so different that what the job sends could not even be read there."""
     pytest.importorskip("mediapipe.python.solutions", reason="needs the legacy line of mediapipe")
     from ray_head import ray_head
 
     copy = copied(tmp_path / "copy")
     config = copy / "ray_jobs/config.py"
     text = config.read_text()
-    if change == "a comment":
-        config.write_text(text + "# changed\n")
-    else:  # what the job sends could not even be read
-        assert "class FailureLimit" in text
-        config.write_text(text.replace("FailureLimit", "Limit"))
+    assert "class FailureLimit" in text
+    config.write_text(text.replace("FailureLimit", "Limit"))
     with ray_head(job_server=False, PYTHONPATH=str(copy)) as head:
         # Elsewhere than in the checkout: Ray has workers look first where the driver was started.
         words = ["extract", portrait, tmp_path / "out", "--address", head.address]

@@ -1,6 +1,7 @@
 """A Ray head with a job server, for tests: ports, token, folder and processes of its own."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -37,8 +38,21 @@ class Head:
 
 
 @contextlib.contextmanager
-def ray_head(num_cpus: int = 2, job_server: bool = True, **environment: str) -> Iterator[Head]:
-    """Starts a head with token authentication, and ends all of its processes afterwards."""
+def ray_head(
+    num_cpus: int = 2,
+    job_server: bool = True,
+    kinds: dict[str, dict[str, float]] | None = None,
+    **environment: str,
+) -> Iterator[Head]:
+    """Starts a head with token authentication, and ends all of its processes afterwards.
+
+    Args:
+        num_cpus: Of the head.
+        job_server: Whether it has one, and a dashboard.
+        kinds: Name of a kind of node to its resources: one of each comes when it is asked for, as a cloud's
+            machines do, but as processes of this machine (Ray's own fake of a cloud), and goes when idle.
+        **environment: Of all nodes.
+    """
     # Below /tmp: paths of Ray's sockets may have no more than 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="head-", dir="/tmp"))
     token, mark = folder / "token", uuid.uuid4().hex
@@ -65,6 +79,10 @@ def ray_head(num_cpus: int = 2, job_server: bool = True, **environment: str) -> 
         "--num-cpus": num_cpus,
         "--temp-dir": folder / "ray",
     }
+    if kinds:
+        (folder / "cluster.json").write_text(json.dumps(_autoscaling(kinds, ports[0])))
+        options["--autoscaling-config"] = folder / "cluster.json"
+        env |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
     command += [f"{name}={value}" for name, value in options.items()]
     with (folder / "log").open("wb") as log:
@@ -83,6 +101,33 @@ def ray_head(num_cpus: int = 2, job_server: bool = True, **environment: str) -> 
             process.wait()
             _end(mark)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _autoscaling(kinds: dict[str, dict[str, float]], port: int) -> dict[str, object]:
+    """A cluster.yaml for Ray's fake of a cloud. All keys are there: its monitor fills in nothing."""
+    head = "ray.head.default"  # as the fake names it
+    empty = {"node_config": {}, "min_workers": 0}
+    types = {name: {**empty, "resources": given, "max_workers": 1} for name, given in kinds.items()}
+    lists = ("setup", "head_setup", "worker_setup", "initialization", "head_start_ray", "worker_start_ray")
+    return {
+        "cluster_name": "fake",
+        "max_workers": len(kinds),
+        "idle_timeout_minutes": 5,
+        "upscaling_speed": 1000,
+        "provider": {
+            "type": "fake_multinode",
+            "gcs_address": f"{socket.gethostbyname(socket.gethostname())}:{port}",
+            "launch_multiple": True,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+        },
+        "available_node_types": {**types, head: {**empty, "resources": {"CPU": 0}, "max_workers": 0}},
+        "head_node_type": head,
+        **{name: {} for name in ("auth", "docker", "file_mounts")},
+        **{f"{name}_commands": [] for name in lists},
+        **{name: [] for name in ("cluster_synced_files", "rsync_exclude", "rsync_filter")},
+        "file_mounts_sync_continuously": False,
+    }
 
 
 def scrape(url: str) -> str:

@@ -89,7 +89,10 @@ def make_dataset(out: Path, clips: Path, rows_of: int | None = None, array: str 
         shard = list(dict.fromkeys(SPLITS.values())).index(split)
         planned.append(clip)
         shards.append(shard)
-        made = Provenance("holistic", "0.10.21", "0f", "cpu", 1, 900.0, 100.0, 700.0, "host", f"f{number}")
+        made = Provenance(
+            *("holistic", "0.10.21", "0f", "cpu", 1, 900.0, 100.0, 700.0, "host", f"f{number}"),
+            worker=f"host-{100 + shard}", write_ms=15.0,
+        )  # fmt: skip
         pieces = split_rows(landmarks, rows_of or len(landmarks))
         outcomes.setdefault((shard, split), []).append([encode(clip, piece, made) for piece in pieces])
     lost = Clip(FAILED, f"/in/{FAILED}", "frames", "train", 3, "f9")
