@@ -21,6 +21,7 @@ from extraction.sources.datasets.locating import Located
 from extraction.sources.datasets.matching import annotated, annotations_of, is_input, match, other_length
 from extraction.sources.datasets.registry import find_dataset
 from extraction.sources.datasets.tails import Tails
+from ray_jobs.command_options import Json
 from ray_jobs.datasets import about, annotation_rows
 from storage.annotations import Said, read_about, read_annotations, summed_up, write_annotations
 from storage.annotations import annotate as annotate_rows
@@ -40,7 +41,7 @@ def annotate(
     annotations: Annotated[
         str | None, typer.Option(help="Where its annotations lie, if not in ROOT.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Bring the annotation columns of a data set up to date; landmarks stay as they are, bit for bit."""
     if root is None and annotations is None:

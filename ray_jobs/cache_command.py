@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from extraction.errors import JobError
+from ray_jobs.command_options import Json, names
 from ray_jobs.counting_bar import counting_bar
 
 
@@ -22,7 +23,7 @@ def cache(
     ] = "pose+hands",
     splits: Annotated[str, typer.Option(help="Only these splits: train,dev.")] = "",
     threads: Annotated[int, typer.Option(help="Shards at a time; 0: as many as there are cores.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Decode clips into DIR before the first epoch, and clear out of it what OUT holds no more."""
     from storage.filling import fill_cache
@@ -30,9 +31,9 @@ def cache(
 
     if threads < 0:
         raise JobError(f"--threads: expected 0 or more, found {threads}")
-    chosen = points if points in PRESETS else _names(points)
+    chosen = points if points in PRESETS else names(points)
     with counting_bar("shards") as (on_start, on_shard):
-        done = fill_cache(out, folder, chosen, _names(splits), threads, on_start, on_shard)
+        done = fill_cache(out, folder, chosen, names(splits), threads, on_start, on_shard)
     if as_json:
         print(json.dumps({"points": points, **asdict(done)}, indent=2))
         return 0
@@ -44,7 +45,3 @@ def cache(
     if done.deleted:
         console.print(f"deleted {done.deleted:,} files of what {escape(out)} holds no more")
     return 0
-
-
-def _names(listed: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(filter(None, (name.strip() for name in listed.split(",")))))

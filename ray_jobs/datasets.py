@@ -19,6 +19,7 @@ from extraction.sources.datasets.annotation import HOLE_KINDS, AnnotatedSet, Hol
 from extraction.sources.datasets.layout import Expected, Layout
 from extraction.sources.datasets.matching import match
 from extraction.sources.datasets.registry import LAYOUTS, find_dataset
+from ray_jobs.command_options import Json
 from storage.annotations import About, summed_up, write_annotations
 from storage.dataset import NO_SPLIT, Dataset
 from storage.plan import Plan
@@ -190,7 +191,7 @@ def census(found: Discovery, layout: Layout) -> list[SplitCensus]:
 
 
 def datasets(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: Json = False,
 ) -> int:
     """List the data sets that are known by name: how they lie on disk, what they hold, their terms."""
     if as_json:
@@ -232,7 +233,7 @@ def check_dataset(
     name: Annotated[str, typer.Argument(help="As `landmarks datasets` names it, or 'auto'.")],
     root: Annotated[str, typer.Argument(help="The folder that was unpacked.")],
     annotations: Annotated[str | None, typer.Option(help="Where its annotations lie, if elsewhere.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Compare a data set on disk with what it should hold, before an hour is spent; exit code 0 or 1."""
     located = find_dataset(name, root, annotations)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from extraction.errors import JobError
+from ray_jobs.command_options import Json, names
 
 if TYPE_CHECKING:
     from ray_jobs.pictures import Drawn, Request
@@ -81,7 +82,7 @@ def draw(
         typer.Option(help="Longer side of a frame's picture in px; 512 of samples.", rich_help_panel=_HOW),
     ] = None,
     to: Annotated[str, typer.Option(help="Folder for the pictures.", rich_help_panel=_HOW)] = ".",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Draw landmarks or masks over a clip's frames; by default one PNG, of the frame with most found."""
     from ray_jobs.clip_frames import Background
@@ -96,8 +97,7 @@ def draw(
     _check_background(on, frames, annotations)
     background = Background(on == "black", frames, annotations)
     request = Request(out, to, background, image_size, against)
-    names = tuple(filter(None, (name.strip() for name in (splits or "").split(","))))
-    chosen = [clip] if clip is not None else sample_clips(request, num_samples or 0, seed or 0, names)
+    chosen = [clip] if clip is not None else sample_clips(request, num_samples or 0, seed or 0, names(splits))
     if clip is None and video is None and sheet is None:
         made = draw_samples(request, chosen, seed or 0, *(wanted is not False for wanted in kinds.values()))
     else:
@@ -143,13 +143,13 @@ def _check(
 
 def _check_samples(clip: str | None, kind: str, given: Mapping[str, object]) -> None:
     """Options of samples are for samples, and those that choose their pictures not for videos and sheets."""
-    names = [name for name, value in given.items() if value is not None]
-    if clip is not None and names:
+    found = [name for name, value in given.items() if value is not None]
+    if clip is not None and found:
         raise JobError(
-            f"{' and '.join(names)}: for samples of the whole data set, found the CLIP {clip!r}: give "
+            f"{' and '.join(found)}: for samples of the whole data set, found the CLIP {clip!r}: give "
             "--num-samples N instead of a CLIP, or leave this out"
         )
-    pictures = [name for name in names if name not in ("--seed", "--splits")]
+    pictures = [name for name in found if name not in ("--seed", "--splits")]
     if kind and pictures:
         raise JobError(
             f"{' and '.join(pictures)}: for pictures of samples, found {kind}, of which there is one a clip: "

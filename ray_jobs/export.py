@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from extraction.errors import JobError
+from ray_jobs.command_options import Json, names
 from ray_jobs.counting_bar import counting_bar
 
 
@@ -33,7 +34,7 @@ def export(
         str, typer.Option(help="'torch', 'numpy', or 'auto': torch where it is installed.")
     ] = "auto",
     list_formats: Annotated[bool, typer.Option("--list", help="List the formats, and do nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Write the clips of OUT as other training code reads them; run again, it goes on where it stopped."""
     from storage.exports.registry import format_named, formats
@@ -55,7 +56,7 @@ def export(
     from storage.exports.writing import export as write
 
     known = format_named(format_name)
-    options = ExportOptions(_names(splits), drop_empty_frames, _names(parts), tensors)
+    options = ExportOptions(names(splits), drop_empty_frames, names(parts), tensors)
     with counting_bar("clips") as (on_start, on_clip):
         done = write(Dataset.open(out), known, to, options, on_start, on_clip)
     if as_json:
@@ -74,10 +75,6 @@ def export(
         console.print(f"[yellow]note:[/yellow] {escape(note)}")
     console.print(f"what they are, with checksums: {escape(done.manifest)}")
     return 0
-
-
-def _names(listed: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(filter(None, (name.strip() for name in listed.split(",")))))
 
 
 def _list(as_json: bool) -> int:

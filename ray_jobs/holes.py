@@ -11,6 +11,7 @@ from rich.markup import escape
 from extraction.clips import printable
 from extraction.errors import JobError
 from extraction.sources.datasets.annotation import HOLE_KINDS
+from ray_jobs.command_options import Json
 from storage.annotations import read_about, read_annotations
 from storage.dataset import Dataset
 
@@ -18,7 +19,7 @@ from storage.dataset import Dataset
 def holes(
     out: Annotated[str, typer.Argument(help="The data set: a folder, or a URI such as s3://bucket/folder.")],
     kind: Annotated[str | None, typer.Option(help="Only these: missing, unannotated, length ...")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: Json = False,
 ) -> int:
     """List clips without frames, frames without annotation, and what else is not as it should be."""
     dataset = Dataset.open(out)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from extraction.errors import JobError
+from ray_jobs.command_options import Json
 
 
 def import_(
@@ -22,7 +23,7 @@ def import_(
     ],
     out: Annotated[str, typer.Argument(metavar="OUT", help="Where the data set is to be.")],
     fps: Annotated[float, typer.Option(help="Of pickles, which do not say.")] = 25.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Turn .pose files or the older scripts' pickles into a data set; run again, it goes on."""
     from ray_jobs.counting_bar import counting_bar

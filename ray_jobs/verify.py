@@ -10,6 +10,7 @@ import typer
 
 from extraction.clips import printable
 from extraction.errors import JobError
+from ray_jobs.command_options import Json, names
 from ray_jobs.verify_told import tell, tell_comparison
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def verify(
         ),
     ] = None,
     splits: Annotated[str, typer.Option(help="With B: only these splits: train,dev.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Check a data set, or compare two sources: exit code 0 good or equal, 1 not, 2 could not be checked."""
     if b is not None:
@@ -177,10 +178,9 @@ def _compare(a: str, b: str, tolerance: float | None, splits: str, as_json: bool
     from storage.imports.opening import open_source
     from storage.verify_two import TOLERANCE, compare
 
-    names = tuple(dict.fromkeys(filter(None, (name.strip() for name in splits.split(",")))))
     with counting_bar("clips") as (on_start, on_clip):
         limit = TOLERANCE if tolerance is None else tolerance
-        result = compare(open_source(a), open_source(b), limit, names, on_start, on_clip)
+        result = compare(open_source(a), open_source(b), limit, names(splits), on_start, on_clip)
     if as_json:
         means = {part: {**asdict(found), "mean": found.mean} for part, found in result.parts.items()}
         masks = result.masks.as_dict() if result.masks else None
