@@ -37,7 +37,7 @@ def extract(
         str | None,
         _option(
             _CLIPS,
-            "CSV or Parquet, or its URI: clip_id, uri; if you like split, signer, gloss, text, label, fps ...",
+            "CSV or Parquet, or its URI: clip_id, uri, and perhaps split, signer, gloss, text, fps ...",
         ),
     ] = None,
     split_from: Annotated[
