@@ -20,6 +20,7 @@ from storage.dataset import ANNOTATION_TABLE, Dataset, expect_plain
 from storage.files import Store
 from storage.plan import Plan
 from storage.schema import clip_schema, parquet_options
+from storage.shards import damaged_shard
 
 ANNOTATION_SCHEMA = pa.schema(
     [
@@ -273,10 +274,7 @@ def _of_shard(store: Store, name: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, LookupError, MemoryError) as error:
-        raise JobError(
-            f"{store.full(name)}: expected a shard of this data set, cannot read it: {error}: put back a "
-            "good copy, or delete it and run the same extract command again"
-        ) from error
+        raise damaged_shard(store, name, error) from error
 
 
 def _changed_clips(table: pa.Table, said_of: Mapping[str, Said]) -> set[str]:

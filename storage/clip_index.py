@@ -15,6 +15,7 @@ from extraction.errors import JobError
 from storage.dataset import NO_SPLIT, Dataset, expect_plain
 from storage.layout import PointLayout
 from storage.schema import part_shapes
+from storage.shards import damaged_shard
 from storage.signals import Floats
 from storage.stored import shards_of
 
@@ -136,7 +137,7 @@ def _fingerprint_or_damaged(dataset: Dataset, name: str) -> str:
     try:
         return fingerprint(dataset, name)
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
-        raise damaged(dataset, name, error) from error
+        raise damaged_shard(dataset.store, name, error) from error
 
 
 def _index_shard(dataset: Dataset, name: str) -> tuple[list[ClipPlace], dict[str, int]]:
@@ -149,7 +150,7 @@ def _index_shard(dataset: Dataset, name: str) -> tuple[list[ClipPlace], dict[str
             sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
             num_points = {part: count for part, (count, _) in part_shapes(file.schema_arrow).items()}
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise damaged(dataset, name, error) from error
+        raise damaged_shard(dataset.store, name, error) from error
     split = name.split("/")[1].removeprefix("split=")
     where = [(group, row) for group, size in enumerate(sizes) for row in range(size)]
     return list(_places(table.to_pylist(), where, name, None if split == NO_SPLIT else split)), num_points
@@ -170,14 +171,6 @@ def _places(
         )
         frames_before += frames
         begin = end
-
-
-def damaged(dataset: Dataset, name: str, error: Exception) -> JobError:
-    """What to say of a shard that cannot be read."""
-    return JobError(
-        f"{dataset.store.full(name)}: expected a shard of this data set, cannot read it: {error}: put "
-        "back a good copy, or delete it and run the same extract command again"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +246,7 @@ class PointReader:
             table = opened.file.read_row_group(group, columns=list(opened.shapes), use_threads=False)
             return row_arrays(table, opened.shapes)
         except (pa.ArrowException, OSError, ValueError, LookupError, MemoryError) as error:
-            raise damaged(self._dataset, shard, error) from error
+            raise damaged_shard(self._dataset.store, shard, error) from error
 
     def _open(self, dataset: Dataset, shard: str) -> _OpenShard:
         if shard not in self._files:

@@ -26,10 +26,11 @@ import pyarrow.parquet as pq
 
 from extraction.errors import JobError
 from storage import local
-from storage.clip_index import ClipIndex, ClipPlace, damaged, fingerprint
+from storage.clip_index import ClipIndex, ClipPlace, fingerprint
 from storage.dataset import Dataset
 from storage.layout import PointLayout
 from storage.retry import NO_PATIENCE
+from storage.shards import damaged_shard
 from storage.signals import Floats
 
 _NPY: Any = np.lib.format
@@ -194,7 +195,7 @@ class CachedReader:
         except FileNotFoundError as error:
             raise self._changed(shard) from error
         except (pa.ArrowException, OSError, ValueError, LookupError, MemoryError) as error:
-            raise damaged(dataset, shard, error) from error
+            raise damaged_shard(dataset.store, shard, error) from error
 
     def _expect_same(self, dataset: Dataset, shard: str) -> None:
         if fingerprint(dataset, shard) != self._fingerprints[shard]:

@@ -13,6 +13,7 @@ from extraction.errors import JobError
 from extraction.landmarks import ClipLandmarks
 from storage.dataset import Dataset, expect_plain
 from storage.rows import decode
+from storage.shards import damaged_shard
 from storage.stored import shards_of
 
 _PLAN = "plan.parquet"
@@ -102,10 +103,7 @@ def rows_of_clip(
                 table = table.filter(pc.field("clip_id") == clip_id)
                 yield from (table.slice(index, 1) for index in range(table.num_rows))
     except (pa.ArrowException, OSError, ValueError, LookupError, MemoryError) as error:
-        raise JobError(
-            f"{dataset.store.full(shard)}: expected a shard of this data set, cannot read it: {error}: put "
-            "back a good copy, or delete it and run the same extract command again"
-        ) from error
+        raise damaged_shard(dataset.store, shard, error) from error
 
 
 def _may_hold(file: pq.ParquetFile, group: int, clip_id: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from extraction.errors import JobError
 from storage.files import Store
 from storage.schema import (
     BYTES_PER_GROUP,
@@ -33,6 +34,20 @@ class Failure:
     attempts: int
     host: str = field(default_factory=socket.gethostname)
     time: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
+
+
+def damaged_shard(store: Store, name: str, why: object) -> JobError:
+    """What to say of a shard that cannot be read.
+
+    Args:
+        store: Of its data set.
+        name: Of the file.
+        why: What its reader said.
+    """
+    return JobError(
+        f"{store.full(name)}: expected a shard of this data set, cannot read it: {why}: put back a "
+        "good copy, or delete it and run the same extract command again"
+    )
 
 
 _FAILED_KEY = b"ray_landmarks.failed"

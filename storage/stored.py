@@ -14,6 +14,7 @@ from extraction.errors import JobError
 from extraction.landmarks import ClipLandmarks
 from storage.dataset import NO_SPLIT, Dataset, expect_plain
 from storage.rows import decode
+from storage.shards import damaged_shard
 
 _SPLIT = re.compile(r"clips/split=([^/]+)/")
 
@@ -94,10 +95,7 @@ def _rows(dataset: Dataset, name: str, wanted: pc.Expression | None) -> Iterator
                 table = table if wanted is None else table.filter(wanted)
                 yield from (table.slice(index, 1) for index in range(table.num_rows))
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise JobError(
-            f"{dataset.store.full(name)}: expected a shard of this data set, cannot read it: {error}: put "
-            "back a good copy, or delete it and run the same extract command again"
-        ) from error
+        raise damaged_shard(dataset.store, name, error) from error
 
 
 def _stored(clip_id: str, split: str | None, rows: list[pa.Table]) -> StoredClip:

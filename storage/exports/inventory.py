@@ -13,7 +13,7 @@ from extraction.errors import JobError
 from storage.dataset import Dataset, expect_plain
 from storage.exports.protocol import Classes, ClipEntry, Format
 from storage.schema import part_shapes
-from storage.shards import NO_SPLIT
+from storage.shards import NO_SPLIT, damaged_shard
 from storage.stored import shards_of
 
 _T = TypeVar("_T")
@@ -122,10 +122,7 @@ def _loaded(dataset: Dataset, name: str, reader: Callable[[pa.NativeFile], _T]) 
     try:
         return dataset.store.load(name, reader)
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise JobError(
-            f"{dataset.store.full(name)}: expected a shard of this data set, cannot read it: {error}: put "
-            "back a good copy, or delete it and run the same extract command again"
-        ) from error
+        raise damaged_shard(dataset.store, name, error) from error
 
 
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f\\]")
