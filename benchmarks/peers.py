@@ -1,6 +1,6 @@
 """This package beside what people use today: the same clips, the same cores, in turn, in one run.
 
-    python benchmarks/peers.py --frames FOLDER [--clips 100] [--mean-frames 30] [--rounds 3] [--json FILE]
+    python benchmarks/peers.py --frames FOLDER [--clips 40] [--mean-frames 115] [--rounds 3] [--json FILE]
 
 Cuts --clips clips out of those in FOLDER (a portrait by default), as folders of frames and as videos of the
 same frames, and has each way go through them, one after the other, --rounds times: `landmarks extract` from
@@ -37,12 +37,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--frames", type=Path, help="folder of clips to cut from; a portrait by default")
-    parser.add_argument("--clips", type=int, default=100)
-    parser.add_argument("--mean-frames", type=int, default=30, help="of a clip; they differ as sentences do")
+    parser.add_argument("--clips", type=int, default=40)
+    parser.add_argument(
+        "--mean-frames", type=int, default=115, help="of a clip: PHOENIX's; they differ as sentences do"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
-        "--ways", default="ours,bare,pool,pool-static,ours-videos,poses", help="who takes part, in order"
+        "--ways",
+        default="ours,bare,pool,pool-kept,pool-static,ours-videos,poses",
+        help="who takes part, in order",
     )
     parser.add_argument("--kill", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--environment", type=Path, default=REPO / ".venv-peers", help="of the peers")

@@ -18,7 +18,8 @@ _RATIOS: tuple[tuple[str, str, str, str, float], ...] = (
     ("whole run", "wall_s", "ours", "pool", 1.25),
     ("steady state", "frames_per_s", "ours", "pool-static", 1.25),
     ("whole run", "wall_s", "ours", "pool-static", 1.25),
-    ("steady state", "frames_per_s", "ours", "pool-kept", 0.0),
+    ("steady state", "frames_per_s", "ours", "pool-kept", 1.25),
+    ("whole run", "wall_s", "ours", "pool-kept", 1.25),
     ("steady state", "frames_per_s", "ours-videos", "poses", 1.0),
     ("whole run", "wall_s", "ours-videos", "poses", 1.0),
     (f"{_AT} clips, reckoned", "reckoned_s", "ours-videos", "poses", 1.0),
@@ -93,11 +94,11 @@ def _kills(found: Found, names: dict[str, str]) -> str:
         [
             names[key],
             f"{kill['after_s']:.0f}",
-            f"{kill['whole']} ({kill['whole'] / half:.0%} of half)",
+            "keeps none" if key == "bare" else f"{kill['whole']} ({kill['whole'] / half:.0%} of half)",
             str(kill["broken"]),
             str(kill["orphans"]),
-            f"{kill['again_s']:.0f}",
-            f"{kill['whole_then']} of {found['clips']}",
+            f"{kill['again_s']:.0f} (exit code {kill['again_code']})",
+            "keeps none" if key == "bare" else f"{kill['whole_then']} of {found['clips']}",
             str(kill["broken_then"]),
         ]
         for key, kill in found["kills"].items()

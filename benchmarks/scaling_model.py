@@ -168,7 +168,8 @@ def predict(
     times = [(frames * costs.frame + clips * costs.clip + shard_ms) / 1000 for frames, clips in shards]
     # The driver hands out one shard after the other: where that is slower than the workers, it is the limit.
     seconds = max(makespan(times, cores), len(shards) * given.task_ms / 1000)
-    listing_s = job.frames * given.listing_us / 1e6
+    # A video is one file; of a folder every frame is listed.
+    listing_s = (job.clips if job.hd else job.frames) * given.listing_us / 1e6
     nodes_s = given.node_start_s + given.idle_s if remote else 0.0
     node = min(given.cores_per_node, cores)
     paid = math.ceil(cores / node) * node
@@ -357,7 +358,9 @@ def show(found: dict[str, Any], given: Assumptions) -> None:
     """Prints what was measured, whether the model holds here, and what it says of whole data sets."""
     costs = {int(copies): Costs(**cost) for copies, cost in found["costs"].items()}
     large = Costs(**found.get("costs_hd", found["costs"][str(max(costs))]))
-    columns = {**{str(copies): cost for copies, cost in costs.items()}, f"{max(costs)}, --hd": large}
+    columns = {str(copies): cost for copies, cost in costs.items()}
+    if "costs_hd" in found:
+        columns[f"{max(costs)}, --hd"] = large
     table = _table("Costs of one worker, ms", "with so many at work", *columns)
     for name in asdict(large):
         table.add_row(_SAID[name], *(f"{getattr(cost, name):.2f}" for cost in columns.values()))
@@ -384,8 +387,10 @@ def show(found: dict[str, Any], given: Assumptions) -> None:
             shards = shards_of(data_set, cores)
             cost = large if data_set.hd else costs[max(costs)]
             told = predict(data_set, shards, cost, found["start_s"], cores, given, remote=True)
+            is_too_little = data_set.hd and "costs_hd" not in found
+            name = data_set.name + " (of small frames: too little)" * is_too_little
             table.add_row(
-                data_set.name, str(cores), f"{len(shards):,}", f"{told.whole_s / 3600:.2f}",
+                name, str(cores), f"{len(shards):,}", f"{told.whole_s / 3600:.2f}",
                 f"{told.busy:.1%}", f"{told.dollars:,.2f}",
             )  # fmt: skip
     Console().print(table)
