@@ -18,7 +18,14 @@ _Reader: Any = pickle._Unpickler  # type: ignore[attr-defined, unused-ignore]
 
 _SMALL_BYTES = 1 << 20
 """Room that may be made without looking whether the file has so much."""
-_SCALARS = (str, bytes, int, float, bool, complex, type(None))
+_KEYS = (str, bytes, int, float, bool, type(None))
+_KEY_BITS = 64
+_TUPLE_PARTS = 8
+_TUPLE_KEYS = 1000
+_GIVEN_PER_BYTE = 16
+"""That a pickle may give to what it calls, per byte of the file: honest ones give theirs once or twice."""
+_BYTES_PER_ITEM = 16
+_BYTES = (str, bytes, bytearray)
 _BROKEN = (
     pickle.UnpicklingError,
     *(EOFError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError),
@@ -44,8 +51,11 @@ class RestrictedReader(_Reader):  # type: ignore[misc]
     """
 
     def __init__(self, file: IO[bytes], answers: Answers | None = None) -> None:
-        super().__init__(_Bounded(file))
+        bounded = _Bounded(file)
+        super().__init__(bounded)
         self._answers = answers or {}
+        self._may_give = _SMALL_BYTES + _GIVEN_PER_BYTE * bounded.size
+        self._may_key = _TUPLE_KEYS
 
     def find_class(self, module: str, name: str) -> Any:
         """What stands for a name.
@@ -69,6 +79,38 @@ class RestrictedReader(_Reader):  # type: ignore[misc]
         """Refuses names by number."""
         raise RefusedError(f"the extension {code}")
 
+    def _reduce(self) -> None:
+        self._expect_little(self.stack[-1])
+        _Reader.load_reduce(self)
+
+    def _instantiate(self, what: Any, args: Any) -> None:
+        self._expect_little(args)
+        super()._instantiate(what, args)
+
+    def _expect_little(self, args: Any) -> None:
+        """One text that is given to 5,000 calls, a few bytes each, would be 5,000 copies of it."""
+        sized = [args, *args] if isinstance(args, tuple | list) else [args]
+        given = (
+            len(a) * (1 if isinstance(a, _BYTES) else _BYTES_PER_ITEM) for a in sized if hasattr(a, "__len__")
+        )
+        self._may_give -= sum(given)
+        if self._may_give < 0:
+            raise RefusedError(f"calls that are given more than {_GIVEN_PER_BYTE} times what the file holds")
+
+    def _put(self, target: Any, items: Sequence[Any]) -> Any:
+        if type(target) is not dict:
+            raise RefusedError(f"items for {shortly(target)}")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            target[self._key(key)] = value
+        return target
+
+    def _key(self, value: Any) -> Any:
+        """Tuples of numbers can be chosen so that all their hashes are one; a few of them do no harm."""
+        self._may_key -= type(value) is tuple
+        if self._may_key < 0:
+            raise RefusedError(f"more than {_TUPLE_KEYS} keys that are tuples")
+        return hashable(value)
+
     def _bytearray8(self) -> None:
         # Pickle's own makes room for as many bytes as are announced, before it looks for them.
         (length,) = struct.unpack("<Q", self.read(8))
@@ -76,28 +118,29 @@ class RestrictedReader(_Reader):  # type: ignore[misc]
 
     def _dict(self) -> None:
         items = self.pop_mark()  # which changes what self.append is
-        self.append(_put({}, items))
+        self.append(self._put({}, items))
 
     def _set_item(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
-        _put(self.stack[-1], [key, value])
+        self._put(self.stack[-1], [key, value])
 
     def _set_items(self) -> None:
         items = self.pop_mark()
-        _put(self.stack[-1], items)
+        self._put(self.stack[-1], items)
 
     def _add_items(self) -> None:
         items = self.pop_mark()
         if not isinstance(self.stack[-1], set):
             raise RefusedError(f"additions to {shortly(self.stack[-1])}")
-        self.stack[-1].update(map(hashable, items))
+        self.stack[-1].update(map(self._key, items))
 
     def _frozen_set(self) -> None:
         members = self.pop_mark()
-        self.append(frozenset(map(hashable, members)))
+        self.append(frozenset(map(self._key, members)))
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = {
         **_Reader.dispatch,
+        pickle.REDUCE[0]: _reduce,
         pickle.BYTEARRAY8[0]: _bytearray8,
         pickle.DICT[0]: _dict,
         pickle.SETITEM[0]: _set_item,
@@ -112,6 +155,9 @@ class _Bounded:
 
     Args:
         file: Open for reading, able to seek.
+
+    Attributes:
+        size: Bytes from where it stands to its end.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -119,6 +165,7 @@ class _Bounded:
         here = file.tell()
         self._end = file.seek(0, io.SEEK_END)
         file.seek(here)
+        self.size = self._end - here
         self.readline = file.readline  # it makes no room before it finds the bytes
 
     def read(self, size: int) -> bytes:
@@ -179,14 +226,20 @@ def loaded(reader: RestrictedReader, name: str, what: str) -> Any:
 def hashable(value: Any) -> Any:
     """A key of a dictionary, or a member of a set, whose hash is quickly found.
 
-    That of tuples in tuples takes for ever: each level can stand twice in the next.
+    That of tuples in tuples takes for ever: each level can stand twice in the next. That of a long tuple is
+    found anew for each time that it is a key. Long numbers can be chosen so that all their hashes are one.
 
     Raises:
-        RefusedError: If it is neither a text, a number nor a tuple of such.
+        RefusedError: If it is neither a text, a number of up to 64 bits nor a short tuple of such.
     """
-    for part in value if type(value) is tuple else (value,):
-        if type(part) not in _SCALARS:
+    parts = value if type(value) is tuple else (value,)
+    if len(parts) > _TUPLE_PARTS:
+        raise RefusedError(f"a key that is a tuple of {len(parts)} parts")
+    for part in parts:
+        if type(part) not in _KEYS:
             raise RefusedError(f"a key that is {shortly(value)}")
+        if type(part) is int and part.bit_length() > _KEY_BITS:
+            raise RefusedError(f"a key that is a number of more than {_KEY_BITS} bits")
     return value
 
 
@@ -194,11 +247,3 @@ def shortly(value: object) -> str:
     """A value of a pickle, for messages: its type alone where it can be of any size."""
     is_short = isinstance(value, str) or (isinstance(value, int) and value.bit_length() <= 64)
     return f"{type(value).__name__} {value!r}"[:80] if is_short else type(value).__name__
-
-
-def _put(target: Any, items: Sequence[Any]) -> Any:
-    if type(target) is not dict:
-        raise RefusedError(f"items for {shortly(target)}")
-    for key, value in zip(items[::2], items[1::2], strict=True):
-        target[hashable(key)] = value
-    return target

@@ -94,6 +94,9 @@ class PickledStorage:
     numel: int
     data: bytes = b""
 
+    def __setstate__(self, state: Any) -> None:
+        raise RefusedError(f"a torch storage with the state {shortly(state)}")
+
 
 @dataclass(slots=True)
 class PickledTensor:
@@ -133,7 +136,7 @@ def load(file: IO[bytes], name: str) -> Any:
     Raises:
         JobError: If it is no pickle, or holds anything but plain values, arrays and tensors.
     """
-    return loaded(_restricted(file), name, "plain values, NumPy arrays and torch tensors")
+    return loaded(RestrictedReader(file, _ANSWERS), name, "plain values, NumPy arrays and torch tensors")
 
 
 def as_array(value: object) -> NDArray[Any] | None:
@@ -164,15 +167,11 @@ class _Answer:
         raise RefusedError(f"a change of {self.name}")
 
 
-def _restricted(file: IO[bytes]) -> RestrictedReader:
-    return RestrictedReader(file, _ANSWERS)
-
-
 class _OfStorages(RestrictedReader):
-    """Reads the inner pickle in which torch wraps a storage."""
+    """Reads the inner pickle in which torch wraps a storage; it calls nothing, so none lies in it."""
 
     def __init__(self, file: IO[bytes], storages: dict[str, PickledStorage]) -> None:
-        super().__init__(file, _ANSWERS)
+        super().__init__(file, _STORAGE_TYPES)
         self._storages = storages
 
     def persistent_load(self, pid: Any) -> Any:
@@ -195,13 +194,13 @@ class _OfStorages(RestrictedReader):
 def _load_from_bytes(data: Any) -> PickledStorage:
     """What ``torch.save`` wrote in its older form: five pickles, then the memory of each storage."""
     file, storages = io.BytesIO(_bytes(data)), dict[str, PickledStorage]()
-    if _restricted(file).load() != _TORCH_MAGIC or _restricted(file).load() != _TORCH_PROTOCOL:
+    if RestrictedReader(file).load() != _TORCH_MAGIC or RestrictedReader(file).load() != _TORCH_PROTOCOL:
         raise RefusedError("a torch storage of another form")
-    system = _restricted(file).load()
+    system = RestrictedReader(file).load()
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise RefusedError("a torch storage of a machine with another order of bytes")
     storage = _OfStorages(file, storages).load()
-    for key in _restricted(file).load():
+    for key in RestrictedReader(file).load():
         numel = int.from_bytes(file.read(8), "little")
         of_key = storages[key]
         of_key.data = file.read(of_key.numel * np.dtype(of_key.dtype).itemsize)
@@ -248,7 +247,12 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
 
 
 def _ordered(pairs: Any = ()) -> dict[Any, Any]:
-    return {hashable(key): value for key, value in pairs}
+    ordered = {}
+    for key, value in pairs:
+        if isinstance(key, tuple):  # many of one hash would take for ever
+            raise RefusedError(f"a key that is {shortly(key)}")
+        ordered[hashable(key)] = value
+    return ordered
 
 
 def _shape(value: Any) -> tuple[int, ...]:
@@ -294,6 +298,7 @@ def _unmade(*_: Any) -> Any:
 
 
 _MODULES_OF_NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
+_STORAGE_TYPES = {("torch", name): _Answer(f"torch.{name}", _unmade) for name in _TORCH_DTYPES}
 _ANSWERS: dict[tuple[str, str], _Answer] = {
     (answer.name.rpartition(".")[0], answer.name.rpartition(".")[2]): answer
     for answer in (
@@ -312,6 +317,5 @@ _ANSWERS: dict[tuple[str, str], _Answer] = {
         ),
         _Answer("torch._utils._rebuild_tensor_v2", _rebuild_tensor),
         _Answer("torch.storage._load_from_bytes", _load_from_bytes),
-        *(_Answer(f"torch.{name}", _unmade) for name in _TORCH_DTYPES),
     )
-}
+} | _STORAGE_TYPES

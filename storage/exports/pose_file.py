@@ -186,7 +186,13 @@ class PoseFiles:
         """One a file, named by its path; of each only the header is read."""
         if self._clips is None:
             self._clips = [
-                SourceClip(clip_id, _split_of(clip_id), self._num_frames(path), to_uri(path))
+                SourceClip(
+                    clip_id,
+                    _split_of(clip_id),
+                    self._num_frames(path),
+                    to_uri(path),
+                    fingerprint=_fingerprint(path),
+                )
                 for clip_id, path in self._paths
             ]
         return self._clips
@@ -248,6 +254,14 @@ def _count_frames(path: str) -> int:
     empty = import_module("pose_format.pose_body").EmptyPoseBody
     with open(path, "rb") as file:
         return int(library.Pose.read(file, empty).body.data.shape[0])
+
+
+def _fingerprint(path: str) -> str:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ""  # whoever reads it says why
+    return f"{found.st_size}-{found.st_mtime_ns}"
 
 
 def _points(header: Any, path: str) -> dict[str, tuple[int, ...]]:

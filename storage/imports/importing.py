@@ -15,10 +15,11 @@ from extraction.errors import JobError
 from extraction.landmarks import ClipLandmarks
 from storage.dataset import Dataset
 from storage.imports.source import Source, SourceClip
-from storage.plan import revise
+from storage.plan import Revision, revise
 from storage.rows import Provenance, encode
 from storage.running import JobMark, host_name
 from storage.shards import Failure, Rows, write_shard
+from storage.stored import StoredClip
 
 ENGINE = "imported"
 """In the column ``engine``: which one it was, the format does not say."""
@@ -26,6 +27,8 @@ _UNKNOWN = "unknown"
 _FRAMES_PER_ROW = 10_000
 _LONGEST_NAME = 4096
 _RENEW_S = 10.0
+_SHOWN = 80
+_UNSAFE = re.compile(r"[^\w .-]")
 _SPLIT = re.compile(r"[^/\\\x00-\x1f\x7f=]{1,200}")
 
 
@@ -61,6 +64,8 @@ def import_source(
 ) -> Imported:
     """Writes every clip of a source into a data set; the same again goes on where it was stopped.
 
+    Clips that failed are tried again where the source has something else of them by now.
+
     Args:
         source: What to read.
         dataset: Where to write: new, empty, or of an earlier import of the same.
@@ -69,8 +74,10 @@ def import_source(
         on_clip: Called after each.
 
     Raises:
-        JobError: If the data set is another one, or a name in the source cannot be one here.
+        JobError: If the data set is another one, the source has something else of clips that were
+            imported, or a split's name in it cannot be one here.
     """
+    source = _Named(source)
     found = source.clips()
     clips = _planned(found, source)
     options: dict[str, object] = {
@@ -92,9 +99,7 @@ def import_source(
         if not dataset.exists():
             dataset.create(options, options_hash, _about(source))
         dataset.store.sweep()
-        revision = revise(dataset.plan(), list(clips.values()), dataset.done())
-        if revision.plan != dataset.plan():
-            dataset.write_plan(revision.plan)
+        revision = _revised(dataset, clips)
         to_read = {clip.clip_id: clip for clip in found}
         by_shard = revision.plan.by_shard()
         on_start(sum(len(by_shard[shard]) for shard in revision.to_do))
@@ -110,10 +115,42 @@ def import_source(
         source.about.format,
         len(clips),
         run.new,
-        dataset.failures().num_rows,
+        sum(clip_id in clips for clip_id in dataset.failures()["clip_id"].to_pylist()),
         run.frames,
         source.about.unknown,
     )
+
+
+class _Named:
+    """A source whose clips can all be listed: one whose name cannot be one here has another, and fails."""
+
+    def __init__(self, source: Source) -> None:
+        self.about = source.about
+        self._source = source
+        self._refused: dict[str, str] = {}
+        self._clips = [self._named(clip) for clip in source.clips()]
+
+    def clips(self) -> Sequence[SourceClip]:
+        return self._clips
+
+    def read(self, clip: SourceClip) -> StoredClip:
+        if reason := self._refused.get(clip.clip_id):
+            raise JobError(reason)
+        return self._source.read(clip)
+
+    def _named(self, clip: SourceClip) -> SourceClip:
+        reason = _fault_of_name(clip.clip_id)
+        if not reason:
+            return clip
+        # The same in every run, and another one for every name.
+        digest = hashlib.blake2b(ascii(clip.clip_id).encode(), digest_size=4).hexdigest()
+        stand_in = f"unnamed {digest} ({_UNSAFE.sub('_', clip.clip_id[:_SHOWN])})"
+        stand_in = f"{clip.split}/{stand_in}" if clip.split else stand_in
+        self._refused[stand_in] = (
+            f"{self.about.location}: {clip.clip_id[:_SHOWN]!r} cannot be the name of a clip: {reason}: give "
+            "it another name where the file was made, and import again"
+        )
+        return replace(clip, clip_id=stand_in)
 
 
 class _Run:
@@ -152,6 +189,29 @@ class _Run:
         return (encode(clip, piece, made) for piece in _pieces(landmarks))
 
 
+def _revised(dataset: Dataset, clips: Mapping[str, Clip]) -> Revision:
+    """Brings the plan up to date.
+
+    Raises:
+        JobError: If the source has something else of clips that are done. What imports of earlier versions
+            were made from is not known, and they are left.
+    """
+    plan, done = dataset.plan(), dataset.done()
+    before = dict(zip(plan.table["clip_id"].to_pylist(), plan.table["fingerprint"].to_pylist(), strict=True))
+    failed = set(dataset.failures(plan)["clip_id"].to_pylist()) & clips.keys()
+    again = [clip_id for clip_id in sorted(failed) if before[clip_id] != clips[clip_id].fingerprint]
+    revision = revise(plan, list(clips.values()), done, again)
+    changed = [clip_id for clip_id in revision.changed if before[clip_id]]
+    if changed:
+        raise JobError(
+            f"{dataset.config()['source']}: has changed since {len(changed):,} clips of it were imported "
+            f"into {dataset.store.location}, {changed[0]!r} among them: import it into another OUT"
+        )
+    if revision.plan != plan:
+        dataset.write_plan(revision.plan)
+    return revision
+
+
 def _planned(found: Sequence[SourceClip], source: Source) -> dict[str, Clip]:
     clips: dict[str, Clip] = {}
     for clip in found:
@@ -159,7 +219,7 @@ def _planned(found: Sequence[SourceClip], source: Source) -> dict[str, Clip]:
             raise JobError(
                 f"{source.about.location}: has two clips named {clip.clip_id!r}: import one of them"
             )
-        _expect_name(clip, source.about.location)
+        _expect_split(clip.split, source.about.location)
         uri = clip.uri if "://" in clip.uri else to_uri(clip.uri)
         clips[clip.clip_id] = Clip(
             clip.clip_id,
@@ -167,6 +227,7 @@ def _planned(found: Sequence[SourceClip], source: Source) -> dict[str, Clip]:
             "frames",
             clip.split,
             clip.num_frames,
+            clip.fingerprint,
             gloss=clip.said.get("gloss"),
             text=clip.said.get("text"),
         )
@@ -175,18 +236,32 @@ def _planned(found: Sequence[SourceClip], source: Source) -> dict[str, Clip]:
     return clips
 
 
-def _expect_name(clip: SourceClip, where: str) -> None:
-    """Names come from a file of somebody else, and become paths here."""
-    name, steps = clip.clip_id, clip.clip_id.split("/")
-    is_good = name.strip() and len(name) <= _LONGEST_NAME and "\0" not in name and not name.startswith("/")
-    if not is_good or ".." in steps:
-        raise JobError(f"{where}: {name[:80]!r} cannot be the name of a clip: expected a relative path")
-    if clip.split is not None and (not _SPLIT.fullmatch(clip.split) or set(clip.split) <= {"."}):
-        raise JobError(f"{where}: {clip.split[:80]!r} cannot be the name of a split")
+def _fault_of_name(name: str) -> str:
+    """Why a name cannot be one here, "" where it can: it is somebody else's, and becomes a path."""
+    if not name.strip() or name.startswith("/") or ".." in name.split("/"):
+        return "expected a relative path without '..'"
+    if len(name) > _LONGEST_NAME:
+        return f"expected up to {_LONGEST_NAME} characters, found {len(name)}"
+    if "\0" in name:
+        return "expected no NUL in it"
+    return "" if _is_unicode(name) else "it is not Unicode"
+
+
+def _expect_split(split: str | None, where: str) -> None:
+    if split is None or (_SPLIT.fullmatch(split) and set(split) != {"."} and _is_unicode(split)):
+        return
+    raise JobError(
+        f"{where}: {split[:_SHOWN]!r} cannot be the name of a split: expected one name without / \\ = and "
+        "control characters: give it another where the file was made"
+    )
+
+
+def _is_unicode(name: str) -> bool:
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
-        raise JobError(f"{where}: {name[:80]!r} cannot be the name of a clip: it is not Unicode") from None
+        return False
+    return True
 
 
 def _num_points(source: Source, found: Sequence[SourceClip]) -> dict[str, int]:

@@ -1,12 +1,14 @@
 """The two pickles of the older extraction scripts, read: inverse of storage/exports/seed.py."""
 
+import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from extraction.clips import printable
 from extraction.errors import JobError
 from extraction.landmarks import Floats
 from extraction.topology import NUM_FACE_POINTS
@@ -19,6 +21,7 @@ from storage.shards import NO_SPLIT
 from storage.stored import StoredClip
 
 _MAX_SIDE_PX = (1 << 31) - 1
+_NUMBER_BITS = 64
 _UNKNOWN = (
     "frames in which nothing was found may be missing, and with them the times of those behind",
     "left and right hand may be exchanged: the older scripts called the first hand they found the right",
@@ -26,6 +29,9 @@ _UNKNOWN = (
     "the engine's version and options",
 )
 _POINTS = {part: FACE_INDICES if part == "face" else tuple(range(count)) for part, count in COUNTS.items()}
+
+_FramesOfA = tuple[dict[str, list[NDArray[Any] | None]], tuple[str, ...], list[tuple[int, int]]]
+"""Arrays of each part, names, and sizes of a clip's frames."""
 
 
 def layout_of(tree: object) -> str:
@@ -52,6 +58,8 @@ class SeedA:
         self._fps = fps
         self._lists: dict[str, tuple[list[Any], list[Any]]] = {}
         self._rows: dict[tuple[str, str], list[int]] = {}
+        self._unnamed: dict[tuple[str, str], str] = {}
+        self._clips: list[SourceClip] | None = None
         for split, lists in tree.items():
             if split not in ABOUT_FRAMES:
                 self._index(split, lists)
@@ -68,26 +76,49 @@ class SeedA:
             )
         self._lists[split] = frames, paths
         for row, name in enumerate(names):
-            self._rows.setdefault((split, str(name)), []).append(row)
+            known = _as_text(name)
+            key = (split, f"unnamed ({shortly(name)})" if known is None else known)
+            if known is None:
+                self._unnamed[key] = f"expected a text as its video_id, found {shortly(name)}"
+            self._rows.setdefault(key, []).append(row)
 
     def clips(self) -> Sequence[SourceClip]:
         """One a split and video_id, in order of their first frames."""
-        return [
-            SourceClip(*_identity(split, f"{split}/{name}"), len(rows), self.about.location)
-            for (split, name), rows in self._rows.items()
-        ]
+        if self._clips is None:
+            self._clips = [
+                SourceClip(
+                    *_identity(split, f"{split}/{name}"),
+                    len(rows),
+                    self.about.location,
+                    fingerprint=self._fingerprint(split, name),
+                )
+                for (split, name), rows in self._rows.items()
+            ]
+        return self._clips
 
     def read(self, clip: SourceClip) -> StoredClip:
         """The frames of a video_id, in the order of the file."""
-        frames, paths = self._lists[clip.split_name]
-        rows = self._rows[clip.split_name, clip.base_name]
         where = f"{self.about.location}: {clip.clip_id!r}"
+        arrays, names, sizes = self._frames(clip.split_name, clip.base_name, where)
+        parts = {part: _stacked(of_part, part, where) for part, of_part in arrays.items()}
+        return clip_of(clip, Frames(parts, names, np.array(sizes, np.int32).reshape(-1, 2)), self._fps)
+
+    def _frames(self, split: str, name: str, where: str) -> _FramesOfA:
+        if reason := self._unnamed.get((split, name)):
+            raise JobError(f"{where}: {reason}")
+        frames, paths = self._lists[split]
+        rows = self._rows[split, name]
         of_clip = [_frame(frames[row], where) for row in rows]
-        parts = {part: _stacked([_part(f, part, where) for f in of_clip], part, where) for part in COUNTS}
-        shapes = [frame.get("image_shape") for frame in of_clip]
-        sizes = np.array([_width_and_height(shape) for shape in shapes], np.int32).reshape(-1, 2)
-        names = tuple(str(paths[row]).rpartition("/")[2] for row in rows)
-        return clip_of(clip, Frames(parts, names, sizes), self._fps)
+        arrays = {part: [_part(frame, part, where) for frame in of_clip] for part in COUNTS}
+        sizes = [_width_and_height(frame.get("image_shape")) for frame in of_clip]
+        return arrays, tuple(_frame_name(paths[row], where) for row in rows), sizes
+
+    def _fingerprint(self, split: str, name: str) -> str:
+        try:
+            arrays, names, sizes = self._frames(split, name, "")
+        except JobError as error:  # read() says it again, of this clip alone
+            return _digest([str(error)])
+        return _digest([*names, *map(str, sizes), *(a for of_part in arrays.values() for a in of_part)])
 
 
 class SeedB:
@@ -108,7 +139,9 @@ class SeedB:
         self._clips: list[SourceClip] = []
         for split, tree in trees.items():
             for number, (key, sample) in enumerate(tree.items()):
-                own, clip_id = _split_and_id(split, key if isinstance(key, str) else _stand_in(key, number))
+                own, clip_id = _split_and_id(
+                    split, _unicode(key) if isinstance(key, str) else _stand_in(key, number)
+                )
                 self._samples.setdefault(clip_id, (key, sample))
                 self._clips.append(self._clip(clip_id, own, key, sample))
 
@@ -130,14 +163,47 @@ class SeedB:
         return clip_of(clip, Frames(parts), self._fps)
 
     def _clip(self, clip_id: str, split: str | None, key: Any, sample: Any) -> SourceClip:
-        num_frames = 0
-        said: dict[str, str] = {}
         try:
             points, said = _of_sample(key, sample, "")
-            num_frames = len(points)
-        except JobError:
-            pass  # read() says it again, of this clip alone
-        return SourceClip(clip_id, split, num_frames, self.about.location, said)
+        except JobError as error:  # read() says it again, of this clip alone
+            return SourceClip(clip_id, split, 0, self.about.location, fingerprint=_digest([str(error)]))
+        digest = _digest([points, *(text for item in said.items() for text in item)])
+        return SourceClip(clip_id, split, len(points), self.about.location, said, digest)
+
+
+def _digest(pieces: Iterable[str | NDArray[Any] | None]) -> str:
+    """Of texts and arrays, each with its length, so that no two rows of them pass for one another."""
+    state = hashlib.blake2b(digest_size=16)
+    for piece in pieces:
+        if isinstance(piece, np.ndarray):
+            about, data = f"{piece.dtype.str}{piece.shape}", piece.tobytes()
+        else:
+            about, data = "text", ascii(piece).encode()
+        state.update(f"{about}:{len(data)}:".encode() + data)
+    return state.hexdigest()
+
+
+def _unicode(name: str) -> str:
+    """As :func:`printable`, also of what no file's name can be."""
+    try:
+        return printable(name)
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _as_text(name: Any) -> str | None:
+    """A text or number as text; None for all else, which could be endless."""
+    if isinstance(name, str):
+        return _unicode(name)
+    is_number = isinstance(name, float) or (isinstance(name, int) and name.bit_length() <= _NUMBER_BITS)
+    return str(name) if is_number else None
+
+
+def _frame_name(path: Any, where: str) -> str:
+    name = _as_text(path)
+    if name is None:
+        raise JobError(f"{where}: expected texts in image_paths, found {shortly(path)}")
+    return name.rpartition("/")[2]
 
 
 def _stand_in(key: Any, number: int) -> str:
@@ -229,7 +295,7 @@ def _numbers(value: Any, shape: str, where: str) -> NDArray[Any]:
 def _array(value: Any, expected: str, where: str) -> NDArray[Any] | None:
     try:
         return restricted_pickle.as_array(value)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise JobError(f"{where}: expected {expected}, found {error}") from error
 
 

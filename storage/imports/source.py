@@ -23,6 +23,7 @@ class SourceClip:
         num_frames: Frames that the source has of it.
         uri: Where it lies.
         said: Annotations, by column: ``gloss``, ``text``.
+        fingerprint: Another one where what the source has of it has changed; "" where it does not say.
     """
 
     clip_id: str
@@ -30,6 +31,7 @@ class SourceClip:
     num_frames: int
     uri: str
     said: Mapping[str, str] = field(default_factory=dict)
+    fingerprint: str = ""
 
     @property
     def split_name(self) -> str:

@@ -10,7 +10,7 @@ from storage.dataset import Dataset, expect_plain
 from storage.imports.source import VISIBILITY, About, SourceClip
 from storage.rows import decode
 from storage.schema import has_masks, part_shapes
-from storage.shards import NO_SPLIT
+from storage.shards import NO_SPLIT, damaged_shard
 from storage.stored import StoredClip, joined, shards_of
 
 _INDEX = ["clip_id", "uri", "num_frames", "first_frame"]
@@ -63,8 +63,13 @@ class StoredSource:
             ) from error
 
     def _index(self, name: str) -> None:
+        try:
+            self._index_file(name, self._open(name))
+        except (pa.ArrowException, OSError, ValueError, TypeError, LookupError) as error:
+            raise damaged_shard(self._dataset.store, name, error) from error
+
+    def _index_file(self, name: str, file: pq.ParquetFile) -> None:
         split = name.split("/")[1].removeprefix("split=")
-        file = self._open(name)
         expect_plain(file.schema_arrow)
         self._shapes |= part_shapes(file.schema_arrow)
         self._has_masks |= has_masks(file.schema_arrow)
@@ -113,14 +118,11 @@ class StoredSource:
                 self._file = (name, self._open(name))
             return self._file[1].read_row_group(group)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise self._damaged(name, error) from error
+            raise damaged_shard(self._dataset.store, name, error) from error
 
     def _open(self, name: str) -> pq.ParquetFile:
         try:
             file = self._dataset.store.open(name)
             return pq.ParquetFile(file, page_checksum_verification=True)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise self._damaged(name, error) from error
-
-    def _damaged(self, name: str, error: Exception) -> JobError:
-        return JobError(f"{self._dataset.store.full(name)}: expected a shard, cannot read it: {error}")
+            raise damaged_shard(self._dataset.store, name, error) from error

@@ -23,9 +23,10 @@ PLAIN = {
     "bytes": (b"x", 2**70, -1, frozenset({1, (2, 3)})),
 }
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
+keys = st.integers(-(2**64) + 1, 2**64 - 1)
 plain = st.recursive(
     scalars,
-    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner) | st.tuples(inner),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | keys, inner) | st.tuples(inner),
     max_leaves=20,
 )
 
@@ -82,6 +83,11 @@ REFUSED = {
     "a member whose hash takes 2**60 steps": b"\x80\x04\x8f"
     + pickle.dumps((nested,), 2)[2:-1]
     + b"(K\x01\x90.",
+    "a key whose hash is that of the next": pickle.dumps({i * (2**61 - 1): 0 for i in range(1, 100)}),
+    "a member whose hash is that of the next": pickle.dumps({i * (2**61 - 1) for i in range(1, 100)}),
+    "a key in parts whose hash is that of the next": pickle.dumps({("a", 2**70): 0}),
+    "a key of many parts": pickle.dumps({tuple(range(100)): 0}),
+    "keys that can all have one hash": pickle.dumps({(i, i): 0 for i in range(5000)}),
     "items for a list": b"]K\x01K\x02s.",
     "more items for a list": b"](K\x01K\x02u.",
     "members for a list": b"](K\x01\x90.",

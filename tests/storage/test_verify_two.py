@@ -198,5 +198,28 @@ def test_a_damaged_shard_could_not_be_compared(place, tmp_path):
     data = bytearray((out / DEV).read_bytes())
     data[len(data) // 3] ^= 4
     (out / DEV).write_bytes(bytes(data))
-    with pytest.raises(JobError, match=r"shard-000001\.parquet: expected a shard, cannot read it"):
+    with pytest.raises(
+        JobError, match=r"shard-000001\.parquet: expected a shard of this data set, cannot read"
+    ):
+        compared(out, place / "out")
+
+
+@pytest.mark.parametrize("damage", ["ids", "frames"])
+def test_a_shard_that_does_not_say_what_is_in_it_is_named(place, tmp_path, damage):
+    out = tmp_path / "out"
+    shutil.copytree(place / "out", out)
+    if damage == "ids":
+        data = bytearray((out / DEV).read_bytes())
+        column = pq.ParquetFile(out / DEV).metadata.row_group(0).column(0)
+        assert column.path_in_schema == "clip_id"
+        data[(column.dictionary_page_offset or column.data_page_offset) + 30] ^= 255
+        (out / DEV).write_bytes(bytes(data))
+    else:
+        table = pq.ParquetFile(out / DEV).read()
+        index = table.schema.get_field_index("num_frames")
+        nothing = pa.nulls(table.num_rows, pa.int32())
+        pq.write_table(table.set_column(index, pa.field("num_frames", pa.int32()), nothing), out / DEV)
+    with pytest.raises(
+        JobError, match=r"shard-000001\.parquet: expected a shard of this data set, cannot read"
+    ):
         compared(out, place / "out")

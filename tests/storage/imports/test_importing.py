@@ -1,9 +1,11 @@
 """Landmarks of other formats become a data set that verifies, says what is not known, and goes on."""
 
 import json
+import os
 import pickle
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from storage.exports.registry import format_named
 from storage.exports.writing import export
 from storage.imports.importing import Imported, import_source
 from storage.imports.opening import open_source
+from storage.plan import Plan
 from storage.stored import stored_clips
 from storage.summary import detections
 from storage.verify import verify
@@ -132,6 +135,70 @@ def test_a_file_that_cannot_be_read_is_a_failed_clip(place, tmp_path):
     assert failure["clip_id"] == "train/wave"
     assert "wave.pose: expected a .pose file" in failure["error"]
     assert verify(dataset).is_good
+    shutil.copy2(place / "pose/train/wave.pose", broken)
+    done, _ = imported(tmp_path / "pose", tmp_path / "out")
+    assert (done.new, done.failed) == (1, 0)
+    assert verify(dataset).is_good
+    os.utime(tmp_path / "pose/dev/french_a1.pose", (1, 1))
+    with pytest.raises(JobError, match=r"has changed since 1 clips .* 'dev/french_a1' among them"):
+        imported(tmp_path / "pose", tmp_path / "out")
+
+
+def pickled(layout: str, tmp_path: Path, values: dict[str, float | None]) -> Path:
+    """A pickle of clips with one value each; that of None has too few points."""
+    path = tmp_path / "x.pkl"
+    if layout == "B":
+        samples = {
+            name: {"keypoint": np.full((3, 140 if v is None else 143, 3), v or 0.0)}
+            for name, v in values.items()
+        }
+        path.write_bytes(pickle.dumps({f"train/{name}": sample for name, sample in samples.items()}))
+        return path
+    frames = [
+        {"pose": np.full((30 if v is None else 33, 3), v or 0.0), "image_shape": (4, 5)}
+        for v in values.values()
+    ]
+    lists = {"keypoints": frames, "image_paths": ["0.png"] * len(frames), "video_ids": [*values]}
+    path.write_bytes(pickle.dumps({"train": lists}))
+    return path
+
+
+@pytest.mark.parametrize("layout", ["A", "B"])
+def test_a_pickle_that_was_mended_or_made_anew(layout, tmp_path):
+    out = tmp_path / "out"
+    done, dataset = imported(pickled(layout, tmp_path, {"a": 0.1, "b": None}), out)
+    assert (done.new, done.failed) == (1, 1)
+    first = {name: (out / name).read_bytes() for name in dataset.done().values()}
+    done, _ = imported(pickled(layout, tmp_path, {"b": 0.2, "a": 0.1, "c": 0.3}), out)
+    assert (done.clips, done.new, done.failed) == (3, 2, 0)
+    assert {name: (out / name).read_bytes() for name in first} == first
+    found = {clip.clip_id: clip.landmarks.parts["pose"][0, 0, 0] for clip in stored_clips(dataset)}
+    assert found == {f"train/{name}": np.float32(v) for name, v in {"a": 0.1, "b": 0.2, "c": 0.3}.items()}
+    assert verify(dataset).is_good
+    plan = dataset.plan()
+    with pytest.raises(JobError, match=r"x\.pkl: has changed since 2 clips of it .* another OUT"):
+        imported(pickled(layout, tmp_path, {"a": 0.7, "b": None, "c": 0.3, "d": 0.4}), out)
+    assert dataset.plan() == plan
+    assert imported(pickled(layout, tmp_path, {"a": 0.1, "b": 0.2, "c": 0.3}), out)[0].new == 0
+
+
+def test_a_gloss_that_changed_is_a_change(tmp_path):
+    for gloss in ("A", "B"):
+        (tmp_path / "x.pkl").write_bytes(pickle.dumps({"a": GOOD | {"gloss": gloss}}))
+        if gloss == "A":
+            imported(tmp_path / "x.pkl", tmp_path / "out")
+    with pytest.raises(JobError, match="has changed since 1 clips of it were imported"):
+        imported(tmp_path / "x.pkl", tmp_path / "out")
+
+
+def test_imports_of_earlier_versions_do_not_say_what_they_were_made_from(tmp_path):
+    _, dataset = imported(pickled("B", tmp_path, {"a": 0.1, "b": None}), tmp_path / "out")
+    unknown = [replace(clip, fingerprint="") for clip in dataset.plan().clips]
+    dataset.write_plan(Plan(unknown, dataset.plan().shards))
+    done, _ = imported(pickled("B", tmp_path, {"a": 0.9, "b": 0.2}), tmp_path / "out")
+    assert (done.clips, done.new, done.failed) == (2, 1, 0)
+    (a, b) = sorted(stored_clips(dataset), key=lambda clip: clip.clip_id)
+    assert [clip.landmarks.parts["pose"][0, 0, 0] for clip in (a, b)] == [np.float32(0.1), np.float32(0.2)]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +212,54 @@ def test_names_from_a_pickle_never_lead_astray(tmp_path, name):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("split", ["..", "a/b", "a=b", "", "x\ny"])
+def test_a_clip_that_cannot_bear_its_name_is_a_failure_and_the_rest_is_there(tmp_path):
+    bad = ["train/../y", "train/a\0b", "/etc/a", "train/" + "x" * 5000]
+    fine = ["train/good", "train/b\udcff", "train/b\ud800"]  # a file's name that is not UTF-8, and no file's
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(dict.fromkeys(bad + fine, GOOD)))
+    done, dataset = imported(tmp_path / "x.pkl", tmp_path / "out")
+    assert (done.clips, done.new, done.failed) == (7, 3, 4)
+    assert {clip.clip_id for clip in stored_clips(dataset)} == {
+        "train/good",
+        r"train/b\xff",
+        r"train/b\ud800",
+    }
+    whys = [row["error"] for row in dataset.failures().to_pylist()]
+    for name in bad:
+        (why,) = [why for why in whys if repr(name[:80]) in why]
+        assert "give it another name where the file was made" in why
+    assert verify(dataset).is_good
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(dict.fromkeys(fine, GOOD)))
+    assert imported(tmp_path / "x.pkl", tmp_path / "out")[0].failed == 0  # of what the source has now
+
+
+ODD = {
+    "not UTF-8": ("/b/\udcff.png", r"\xff.png"),
+    "no file's": ("\ud800", r"\ud800"),
+    "a number": (7, "7"),
+    "thousands of digits": (10**5000, None),
+    "none": (None, None),
+    "nested": ((("x",),), None),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_names_of_frames_and_videos_that_are_no_text(what, tmp_path):
+    odd, name = ODD[what]
+    frames = [{"pose": np.full((33, 3), 0.5), "image_shape": (4, 5)}] * 3
+    lists = {"keypoints": frames, "image_paths": ["1.png", odd, "3.png"], "video_ids": ["a", "b", odd]}
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"train": lists}))
+    done, dataset = imported(tmp_path / "x.pkl", tmp_path / "out")
+    names = {clip.clip_id: clip.landmarks.frame_names for clip in stored_clips(dataset)}
+    assert names["train/a"] == ("1.png",)
+    assert names.get("train/b") == (name and (name,))
+    whys = " ".join(row["error"] for row in dataset.failures().to_pylist())
+    assert (done.new, done.failed) == ((3, 0) if name else (1, 2))
+    assert ("expected texts in image_paths, found" in whys) == (name is None)
+    assert ("expected a text as its video_id, found" in whys) == (name is None)
+    assert verify(dataset).is_good
+
+
+@pytest.mark.parametrize("split", ["..", "a/b", "a=b", "", "x\ny", "x\udcff"])
 def test_splits_from_a_pickle_never_lead_astray(tmp_path, split):
     frame = {"pose": np.ones((33, 3), np.float32), "image_shape": (2, 2)}
     tree = {split: {"keypoints": [frame], "image_paths": ["a"], "video_ids": ["a"]}}

@@ -148,6 +148,50 @@ def outcome(data: bytes) -> str:
     return "values"
 
 
+def reduced(name: bytes, args: bytes) -> bytes:
+    return b"c" + name.replace(b".", b"\n") + b"\n" + args + b"\x85R"
+
+
+BIG = b"X\x00\x00\x10\x00" + b"a" * (1 << 20)
+STORAGE = TENSOR[TENSOR.index(b"ctorch.storage") : TENSOR.index(b"q\x07R") + 3]
+LOAD = b"ctorch.storage\n_load_from_bytes\n"
+AGAIN = b"h\x01h\x00\x85R" * 40 + b"t."
+GREEDY = {
+    "one text as bytes": (BIG + b"\x940c_codecs\nencode\n\x940(" + AGAIN, "more than 16 times"),
+    "one memory as bytes": (
+        b"B\x00\x00\x10\x00" + b"a" * (1 << 20) + b"\x940cbuiltins\nbytes\n\x940(" + AGAIN,
+        "more than 16 times",
+    ),
+    "one list as dictionaries": (
+        b"](" + b"(NNt" * 20_000 + b"e\x940ccollections\nOrderedDict\n\x940(" + AGAIN,
+        "more than 16 times",
+    ),
+    "an instance": (BIG + b"\x940(" + b"(h\x00i_codecs\nencode\n" * 40 + b"t.", "more than 16 times"),
+    "tuples of one hash": (b"ccollections\nOrderedDict\n](K\x01K\x02\x86N\x86e\x85R.", "a key that is tuple"),
+    "storages in storages": (
+        LOAD + pickle.dumps(b"\x80\x02" + LOAD + b"N\x85R.", 4)[11:-2] + b"\x85R.",
+        "found torch.storage._load_from_bytes",
+    ),
+    "a changed storage": (
+        STORAGE + b"N}X\x05\x00\x00\x00dtypeX\x01\x00\x00\x00Os\x86b.",
+        "storage with the state",
+    ),
+    "a key of thousands of digits": (pickle.dumps({10**5000: 1}, 4)[2:], "more than 64 bits"),
+}
+
+
+@pytest.mark.parametrize("what", GREEDY)
+def test_no_pickle_takes_much_more_than_its_size(what):
+    data, reason = GREEDY[what]
+    assert reason in outcome(b"\x80\x04" + data)
+
+
+def test_storages_alone_and_bytes_given_twice_are_read():
+    assert outcome(b"\x80\x02" + STORAGE + b".") == "values"
+    few = BIG + b"\x940c_codecs\nencode\n\x940(" + b"h\x01h\x00\x85R" * 2 + b"t."
+    assert [len(data) for data in read(b"\x80\x04" + few)] == [1 << 20] * 2
+
+
 @pytest.mark.parametrize("what", HOSTILE)
 def test_hostile_bytes_end_in_a_sentence_or_in_plain_values(what):
     found = outcome(HOSTILE[what])
