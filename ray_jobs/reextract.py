@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from extraction.clips import Clip
-from extraction.detectors import DetectorOptions, resolve_engine
-from extraction.errors import ClipError, JobError
+from extraction.detectors import ENGINES, DetectorOptions, resolve_engine
+from extraction.errors import ClipError, JobError, LandmarksError, NoDetectorError
 from extraction.frames import FrameOptions
 from extraction.landmarks import ClipLandmarks
 from extraction.supervisor import DetectorProcess
@@ -24,7 +24,7 @@ from storage.verify_input import InputClips
 Finding = tuple[str, str]
 """Clip id, and what differs."""
 
-
+_UNTRIED = "could not be extracted again: "
 _FETCHED_BYTES = 4 * 10**9
 """Of a remote input on this machine's disk; a larger one lies there alone, as in a job."""
 
@@ -39,12 +39,14 @@ class Sample:
         model: File or folder of the model that the data set was made with; "" for the engine's own.
         place: URI of remote inputs as a person gave it, which says how to reach them; "" where the
             environment does.
+        engine: The data set's, named by who trusts it where it is code of somebody's own; else "".
     """
 
     count: int
     seed: int = 0
     model: str = ""
     place: str = ""
+    engine: str = ""
 
 
 def reextract(
@@ -64,14 +66,14 @@ def reextract(
         on_clip: Called after each.
 
     Returns:
-        How many clips were extracted, and what differs.
+        How many clips were extracted, and what differs, or kept others from being extracted.
 
     Raises:
-        JobError: If that cannot be done here: other versions, another model, input that is gone.
+        JobError: If that cannot be done here, other versions or another model, or for none of the clips.
     """
     options = dataset.config()["options"]
     assert isinstance(options, dict)
-    detector = _detector(options, dataset.store.location, sample.model)
+    detector = _detector(options, dataset.store.location, sample)
     frames = FrameOptions(
         max_pixels=int(options.get("max_pixels", FrameOptions().max_pixels)),
         default_fps=float(options.get("fps", FrameOptions().default_fps)),
@@ -82,40 +84,72 @@ def reextract(
     on_start(len(names))
     stores = Stores(sample.place)
     length = int(options.get("max_frames_per_row", 10_000))
+    precision = str(options.get("precision", "float32"))
     found: list[Finding] = []
+    extracted = 0
     with DetectorProcess(detector, frames, max_frames_per_piece=length) as process:
         for name in names:
-            pieces = find_pieces(dataset, name)
-            clip = _input_of(pieces, inputs)
             try:
-                with staged([clip], stores, _FETCHED_BYTES) as fetched, fetched.here(clip) as here:
-                    extraction = process.extract(here)
-            except ClipError as error:
-                raise JobError(
-                    f"{name!r}: cannot be extracted again: {error}: if its input lies elsewhere now, say "
-                    "where with --frames"
-                ) from error
-            text = _difference(pieces, extraction.pieces, str(options.get("precision", "float32")))
+                text = _again(find_pieces(dataset, name), inputs, stores, process, precision)
+                extracted += 1
+            except LandmarksError as error:
+                # Told as what was found before it; other clips may lie where they lay.
+                hint = ": if its input lies elsewhere now, say where with --frames"
+                text = f"{_UNTRIED}{error}{hint if isinstance(error, ClipError) else ''}"
+                if isinstance(error, NoDetectorError):  # nor would it come up for the next one
+                    found.append((name, text))
+                    break
             if text:
-                used = extraction.info.delegate
-                hint = "; results of a GPU are not the same bits every time" if used != "cpu" else ""
-                changed = pieces.clip.fingerprint and extraction.fingerprint != pieces.clip.fingerprint
-                hint += "; its input has changed since" if changed else ""
-                found.append((name, text + hint))
+                found.append((name, text))
             on_clip()
-    return len(names), found
+    if not extracted:
+        name, text = found[0]
+        others = f" (nor could any of {len(names) - 1:,} others be)" if len(names) > 1 else ""
+        raise JobError(f"{name!r}: {text.removeprefix(_UNTRIED)}{others}")
+    return extracted, found
 
 
-def _detector(options: dict[str, Any], location: str, model: str) -> DetectorOptions:
+def _again(
+    pieces: ClipPieces, inputs: InputClips | None, stores: Stores, process: DetectorProcess, precision: str
+) -> str:
+    """Extracts a clip, and says what differs first; "" where every bit is the same."""
+    clip = _input_of(pieces, inputs)
+    with staged([clip], stores, _FETCHED_BYTES) as fetched, fetched.here(clip) as here:
+        extraction = process.extract(here)
+    text = _difference(pieces, extraction.pieces, precision)
+    if not text:
+        return ""
+    hint = "" if extraction.info.delegate == "cpu" else "; results of a GPU are not the same bits every time"
+    if pieces.clip.fingerprint and extraction.fingerprint != pieces.clip.fingerprint:
+        hint += "; its input has changed since"
+    return f"extracted again here: {text}{hint}"
+
+
+def _expect_trusted(engine: str, location: str, trusted: str) -> None:
+    """Whoever made a data set says in it with which engine, and an engine of one's own is code to be run."""
+    if trusted and trusted != engine:
+        raise JobError(
+            f"--engine {trusted}: expected the engine that {location} was made with, {engine!r}: leave it out"
+        )
+    if not trusted and engine not in ENGINES:
+        raise JobError(
+            f"{location}: was made with the engine {engine!r}, which is none of {', '.join(ENGINES)} but "
+            "code that would be run here: if you know and trust it, name it with --engine"
+        )
+
+
+def _detector(options: dict[str, Any], location: str, sample: Sample) -> DetectorOptions:
     """The detector that a data set was made with.
 
     Raises:
-        JobError: If this machine has another, or the data set was not extracted at all.
+        JobError: If this machine has another, or the data set was not extracted at all, or by code that
+            nobody here said they trust.
     """
     if options.get("engine") == "imported":
         raise JobError(
             f"{location}: was imported, and does not say how its landmarks were found: no --reextract"
         )
+    _expect_trusted(str(options.get("engine")), location, sample.engine)
     known = {field.name for field in fields(DetectorOptions)} - {"model"}
     wanted = {name: value for name, value in options.items() if name in known}
     wanted["extra_parts"] = tuple(wanted.get("extra_parts") or ())
@@ -126,11 +160,11 @@ def _detector(options: dict[str, Any], location: str, model: str) -> DetectorOpt
             "installed"
         )
     asked = DetectorOptions(**wanted)
-    resolved = resolve_engine(replace(asked, model=model, model_sha256=""))
+    resolved = resolve_engine(replace(asked, model=sample.model, model_sha256=""))
     if resolved.model_sha256 != asked.model_sha256:
         raise JobError(
             f"{location}: was made with a model of sha256 {asked.model_sha256 or 'none'}, "
-            f"{model or 'the one here'} has {resolved.model_sha256 or 'none'}: name the same one with "
+            f"{sample.model or 'the one here'} has {resolved.model_sha256 or 'none'}: name the same one with "
             "--model"
         )
     return resolved
@@ -143,7 +177,7 @@ def _input_of(pieces: ClipPieces, inputs: InputClips | None) -> Clip:
         return clip
     now = inputs.find(clip.clip_id, clip.uri, clip.span)
     if now is None:
-        raise JobError(f"{clip.clip_id!r}: is not in the input given by --frames{inputs.hint}")
+        raise JobError(f"is not in the input given by --frames{inputs.hint}")
     return replace(clip, uri=now.uri, kind=now.kind)
 
 

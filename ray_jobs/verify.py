@@ -54,6 +54,13 @@ def verify(
     model: Annotated[
         str | None, typer.Option(help="With --reextract: the model, if it is not the engine's own.")
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="With --reextract: the data set's engine, where it is code of your own (MODULE:FUNCTION), "
+            "which is run only if you name it, too."
+        ),
+    ] = None,
     tolerance: Annotated[
         float | None,
         typer.Option(
@@ -67,10 +74,10 @@ def verify(
 ) -> int:
     """Check a data set, or compare two sources: exit code 0 good or equal, 1 not, 2 could not be checked."""
     if b is not None:
-        if frames or annotations or reextract or sample is not None or seed is not None or model:
+        if frames or annotations or reextract or sample is not None or seed is not None or model or engine:
             raise JobError(
-                "--frames, --annotations, --reextract, --sample, --seed and --model check one data set: "
-                "leave them out, or leave out B"
+                "--frames, --annotations, --reextract, --sample, --seed, --model and --engine check one data "
+                "set: leave them out, or leave out B"
             )
         return _compare(a, b, tolerance, splits, as_json)
     if splits or tolerance is not None:
@@ -79,8 +86,8 @@ def verify(
         )
     if annotations and not frames:
         raise JobError("--annotations says how to read --frames FRAMES: give both")
-    if not reextract and (sample is not None or seed is not None or model):
-        raise JobError("--sample, --seed and --model say what --reextract does: give it, too")
+    if not reextract and (sample is not None or seed is not None or model or engine):
+        raise JobError("--sample, --seed, --model and --engine say what --reextract does: give it, too")
     if sample is not None and sample < 1:
         raise JobError(f"--sample N: expected 1 or more, found {sample}")
     if seed is not None and seed < 0:
@@ -90,7 +97,7 @@ def verify(
         from ray_jobs.reextract import Sample
 
         place = frames if frames and "://" in frames else ""
-        wanted = Sample(_SAMPLE if sample is None else sample, seed or 0, model or "", place)
+        wanted = Sample(_SAMPLE if sample is None else sample, seed or 0, model or "", place, engine or "")
     return _verify(a, frames, annotations, wanted, as_json)
 
 
@@ -170,7 +177,7 @@ def _reextract(dataset: "Dataset", sample: "Sample", inputs: "InputClips | None"
     with counting_bar("clips extracted again") as (on_start, on_clip):
         result.reextracted, found = reextract(dataset, sample, inputs, on_start, on_clip)
     for clip_id, text in found:
-        result.found("reextracted", clip_id, f"extracted again here: {text}")
+        result.found("reextracted", clip_id, text)
 
 
 def _compare(a: str, b: str, tolerance: float | None, splits: str, as_json: bool) -> int:

@@ -85,7 +85,7 @@ class LengthBatchSampler:
             more: every clip exactly once, as an evaluation needs.
 
     Raises:
-        JobError: If a number or word makes no sense.
+        JobError: If a number or word makes no sense, or no rank would get a batch.
     """
 
     def __init__(
@@ -109,6 +109,8 @@ class LengthBatchSampler:
         self._drop_last = drop_last
         self._uneven = uneven
         self._epoch = 0
+        if not self._num_shared():
+            raise self._without_batches()
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses another order for the next time through; call it on every rank with the same number.
@@ -129,6 +131,22 @@ class LengthBatchSampler:
         if self._uneven == "drop":
             return batches // ranks * ranks
         return math.ceil(batches / ranks) * ranks if self._uneven == "repeat" else batches
+
+    def _without_batches(self) -> JobError:
+        clips, size, ranks = len(self._lengths), self._batch_size, self._num_ranks
+        if not clips:
+            return JobError("lengths: expected those of one clip or more, found none: read another split")
+        if self._drop_last and clips < size:
+            return JobError(
+                f"batch_size {size} with drop_last: expected {size} clips or more, found {clips}, which make "
+                "no whole batch: lower batch_size, or leave drop_last out"
+            )
+        batches = clips // size if self._drop_last else math.ceil(clips / size)
+        return JobError(
+            f"expected a batch or more for each of {ranks} ranks, found {batches} of up to {size} clips "
+            f"(there are {clips}), so that every epoch would be empty: lower batch_size, use fewer ranks, or "
+            'give uneven="repeat"'
+        )
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self._seed, self._epoch])

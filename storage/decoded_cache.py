@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from extraction.errors import JobError
 from storage import local
-from storage.clip_index import ClipIndex, ClipPlace, fingerprint
+from storage.clip_index import ClipIndex, ClipPlace, fingerprint, written_anew
 from storage.dataset import Dataset
 from storage.layout import PointLayout
 from storage.retry import NO_PATIENCE
@@ -209,9 +209,7 @@ class CachedReader:
         return self._frames[shard] * self._num_points[part] * _BYTES_A_POINT
 
     def _changed(self, shard: str) -> JobError:
-        return JobError(
-            f"{self._location}: {shard} was written anew since this data set was opened: open it again"
-        )
+        return written_anew(self._location, shard)
 
     def _refused(self, error: OSError) -> JobError:
         why = error.strerror or str(error)

@@ -197,7 +197,9 @@ class LandmarkStream(_Source):
         self._units = self.index.by_row_group()
         # Shared, so that set_epoch reaches workers that live for several epochs.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-        self._yielded = self._skip = 0
+        self._yielded = 0
+        self._behind: tuple[int, int] | None = None
+        """Epoch, and how many clips of it the next time through leaves out."""
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers that are started afresh know nothing of torch.distributed.
@@ -216,19 +218,26 @@ class LandmarkStream(_Source):
         """
         expect_count("epoch", epoch, 0)
         self._epoch.fill_(int(epoch))
-        self._yielded = 0
+        self._yielded = self._to_skip()
 
     def state_dict(self) -> dict[str, int]:
         """How far this process is; a worker's own where its data loader asks its workers."""
         return {"epoch": int(self._epoch), "yielded": self._yielded}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Makes the next time through begin behind what was yielded, without reading that again."""
+        """Makes the next time through begin behind what was yielded, without reading that again.
+
+        That is so in the epoch that the state is of; one that :meth:`set_epoch` chooses instead comes whole.
+        """
+        self._behind = int(state["epoch"]), int(state["yielded"])
         self.set_epoch(state["epoch"])
-        self._skip = self._yielded = state["yielded"]
+
+    def _to_skip(self) -> int:
+        # Looked up when it matters: workers are told of an epoch by the shared tensor alone.
+        return self._behind[1] if self._behind and self._behind[0] == int(self._epoch) else 0
 
     def __iter__(self) -> Iterator[Sample]:
-        skip, self._skip = self._skip, 0
+        skip, self._behind = self._to_skip(), None
         self._yielded = 0
         pools = deque(self._pools())
         while pools and skip - self._yielded >= len(pools[0].order):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from extraction.clips import ANNOTATIONS, RANGE
+from extraction.clips import ANNOTATIONS, RANGE, Clip
 from extraction.errors import JobError
 from storage.plan import Plan
 from storage.schema import LATER_COLUMNS
@@ -18,6 +18,7 @@ OF_CLIP = (
     *dict.fromkeys((*LATER_COLUMNS, *ANNOTATIONS)),
 )
 """Columns that :meth:`Accounts.add_row` needs."""
+_WHOLE: Span = (None, None, None, None)
 
 
 @dataclass(slots=True)
@@ -26,11 +27,19 @@ class _Seen:
 
     shard: str
     next_frame: int
-    row: Mapping[str, Any]
+    uri: str
+    span: Span
+    fingerprint: str
 
-    @property
-    def span(self) -> Span:
-        return (self.row["start_frame"], self.row["end_frame"], self.row["start_ms"], self.row["end_ms"])
+
+def _seen(shard: str, row: Mapping[str, Any], planned: Clip | None) -> _Seen:
+    """Of a million clips each text counts: those that the plan holds already are taken from there."""
+    uri, fingerprint = str(row["uri"]), row["input_fingerprint"] or ""
+    if planned is not None:
+        uri = planned.uri if uri == planned.uri else uri
+        fingerprint = planned.fingerprint if fingerprint == planned.fingerprint else fingerprint
+    span = (row["start_frame"], row["end_frame"], row["start_ms"], row["end_ms"])
+    return _Seen(shard, 0, uri, _WHOLE if span == _WHOLE else span, fingerprint)
 
 
 class Accounts:
@@ -80,7 +89,9 @@ class Accounts:
             self._found("duplicate", clip_id, f"stands in {seen.shard} and again in {name}")
             return
         if seen is None:
-            self._seen[clip_id] = seen = _Seen(name, 0, of_clip)
+            planned = self._planned[clip_id][1] if clip_id in self._planned else None
+            seen = _seen(name, of_clip, planned)
+            self._seen[clip_id if planned is None else planned.clip_id] = seen
             self._check_place(clip_id, name, split, shard)
             self._check_plan(clip_id, of_clip)
         if seen.shard != name:
@@ -164,13 +175,12 @@ class Accounts:
         self._result.inputs = 0
         known = set()
         for clip_id, seen in self._seen.items():
-            now = inputs.find(clip_id, str(seen.row["uri"]), seen.span)
+            now = inputs.find(clip_id, seen.uri, seen.span)
             if now is not None:
                 self._result.inputs += 1
                 known.add(now.clip_id)
             hint = "" if now is not None else inputs.hint
-            findings = input_findings(now, seen.next_frame, seen.row["input_fingerprint"] or "", seen.span)
-            for kind, text in findings:
+            for kind, text in input_findings(now, seen.next_frame, seen.fingerprint, seen.span):
                 self._found(kind, clip_id, f"{text}{hint}")
         for clip_id, (_, clip) in self._planned.items():
             if clip_id not in self._seen and (now := inputs.find(clip_id, clip.uri, clip.span)):

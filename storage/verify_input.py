@@ -25,8 +25,8 @@ class InputClips:
     def __init__(self, clips: Iterable[Clip], then: str = "", now: str = "", hint: str = "") -> None:
         self._by_id = {clip.clip_id: clip for clip in clips}
         self._then, self.now, self.hint = _folder(then), now, hint
-        root = _folder(now)
-        places = ((_below(clip.uri, root), clip) for clip in self._by_id.values())
+        self._root = _folder(now)
+        places = ((_below(clip.uri, self._root), clip) for clip in self._by_id.values())
         self._by_place = {(place, clip.span): clip for place, clip in places if place is not None}
 
     def __len__(self) -> int:
@@ -43,9 +43,10 @@ class InputClips:
             uri: Where it lay.
             span: Which part of that input it is.
         """
-        place = _below(uri, self._then)
-        by_place = None if place is None else self._by_place.get((place, span))
-        return by_place or self._by_id.get(clip_id)
+        place, by_id = _below(uri, self._then), self._by_id.get(clip_id)
+        if place is None or (by_id and (_below(by_id.uri, self._root), by_id.span) == (place, span)):
+            return by_id  # of several clips at one place, such as translations, the one of its name
+        return self._by_place.get((place, span)) or by_id
 
 
 def input_findings(now: Clip | None, num_frames: int, fingerprint: str, span: Span) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ from small_datasets import link_frames, one_based, phoenix_2014_t
 from extraction.detectors import DetectorOptions, resolve_engine
 from extraction.supervisor import DetectorProcess
 from ray_jobs.cli import main
-from ray_jobs.config import JobConfig
+from ray_jobs.config import JobConfig, installed
 from ray_jobs.job import Inputs, discover, job, resolved
 from storage.dataset import Dataset
 from storage.files import Store
@@ -97,7 +97,13 @@ WRONG = {
     "a tolerance of one": (["{out}", "--tolerance", "0.1"], "go with a second source"),
     "annotations of two": (["{out}", "{out}", "--annotations", "x"], "check one data set"),
     "annotations of no frames": (["{out}", "--annotations", "x"], "--annotations says how to read --frames"),
-    "a seed of nothing": (["{out}", "--seed", "3"], "--sample, --seed and --model say what --reextract does"),
+    "a seed of nothing": (["{out}", "--seed", "3"], "--sample, --seed, --model and --engine say"),
+    "an engine of nothing": (
+        ["{out}", "--engine", "holistic"],
+        "--model and --engine say what --reextract does",
+    ),
+    "an engine of two": (["{out}", "{out}", "--engine", "holistic"], "check one data set"),
+    "another engine": (["{out}", "--reextract", "--engine", "tasks"], "expected the engine that"),
     "a sample of none": (["{out}", "--sample", "0", "--reextract"], "expected 1 or more, found 0"),
     "a negative seed": (["{out}", "--seed", "-1", "--reextract"], "--seed: expected 0 or more"),
     "no number": (["{out}", "{out}", "--tolerance", "tiny"], "--tolerance"),
@@ -112,6 +118,25 @@ def test_wrong_use_could_not_be_checked(run, copied, what):
 
 def test_no_data_set_of_another_version_is_extracted_again(run, copied):
     assert "was made with mediapipe None" in run(2, copied, "--reextract")
+
+
+def test_code_that_a_data_set_names_is_run_only_if_the_user_names_it_too(run, copied, tmp_path, monkeypatch):
+    marker = tmp_path / "ran"
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules/of_a_stranger.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    config = json.loads((copied / "dataset.json").read_text())
+    config["options"] |= {"engine": "of_a_stranger:make", "mediapipe_version": installed("mediapipe")}
+    (copied / "dataset.json").write_text(json.dumps(config))
+    text = run(2, copied, "--reextract")
+    assert (
+        "'of_a_stranger:make', which is none of holistic, tasks, hands+pose+face, segmenter but code" in text
+    )
+    assert "name it with --engine" in text
+    assert "expected the engine that" in run(2, copied, "--reextract", "--engine", "holistic")
+    assert not marker.exists()
+    assert "cannot be imported" in run(2, copied, "--reextract", "--engine", "of_a_stranger:make")
+    assert marker.exists()
 
 
 def test_infinity_is_null_in_json(run, copied, tmp_path):
@@ -426,6 +451,30 @@ def test_an_input_on_an_object_store_is_fetched(run, segmented, frames, s3_uri):
     assert "not good: input 2" in text, "their times are those of the upload"
 
 
+def test_an_input_that_is_gone_hides_nothing_that_was_found(run, segmented, frames, tmp_path):
+    _, model = segmented
+    moved, out = tmp_path / "in", tmp_path / "out"
+    shutil.copytree(frames, moved)
+    detector = resolve_engine(DetectorOptions(engine="segmenter", model=model[-1] if model else ""))
+    extract_here(out, moved, JobConfig(str(out), detector=detector))
+
+    def flip(mask: np.ndarray) -> None:
+        mask[100:102, 50:55] ^= 1
+
+    mask_changed(out, flip)
+    shutil.rmtree(moved / "train/wave")
+    text = run(1, out, "--reextract", *model)
+    assert "extracted again here: 1 clips" in text
+    assert "reextracted: test/squats: extracted again here: masks differ" in text
+    assert re.search(
+        "reextracted: train/wave: could not be extracted again: .* say where with --frames", text
+    )
+    assert "not good: reextracted 2" in text
+    shutil.rmtree(moved)
+    text = run(2, out, "--reextract", *model)
+    assert "say where with --frames (nor could any of 1 others be)" in text
+
+
 def test_what_is_damaged_is_not_extracted_again(run, segmented, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(segmented[0], out)
@@ -458,4 +507,5 @@ def test_input_that_moved_or_changed(run, extracted, frames, tmp_path):
     assert "is no longer in the input" in run(1, out, "--frames", moved)
     text = run(1, out, "--frames", moved, "--reextract")
     assert "test/squats: is no longer in the input" in text, "what was found is told all the same"
-    assert "could not be extracted again: 'test/squats': is not in the input given by --frames" in text
+    assert "reextracted: test/squats: could not be extracted again: is not in the input given by" in text
+    assert "extracted again here: 1 clips" in text

@@ -11,6 +11,7 @@ from real_dataset import SPLITS, make_dataset, real_landmarks
 
 from extraction.errors import JobError
 from storage.clip_index import PointReader, read_index
+from storage.dataset import Dataset
 from storage.layout import point_layout
 from storage.stored import stored_clips
 
@@ -65,8 +66,8 @@ def test_only_the_chosen_columns_of_one_row_group_are_read(tmp_path, shared_clip
     kept = []
     for column in range(metadata.num_columns):
         chunk = metadata.row_group(1).column(column)
-        if chunk.path_in_schema == "left_hand.list.element":
-            begin = chunk.data_page_offset
+        if chunk.path_in_schema in ("clip_id", "left_hand.list.element"):
+            begin = min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)
             kept.append(slice(begin, begin + chunk.total_compressed_size))
     data = path.read_bytes()
     footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
@@ -101,6 +102,67 @@ def test_a_damaged_shard_is_named(tmp_path, shared_clips):
     shard.write_bytes(shard.read_bytes()[:-9])
     with pytest.raises(JobError, match=r"shard-000001\.parquet: expected a shard of this data set"):
         read_index(dataset)
+
+
+def test_a_shard_whose_clips_have_no_length_is_named(tmp_path, shared_clips):
+    dataset = make_dataset(tmp_path / "out", shared_clips)
+    (shard,) = (tmp_path / "out/clips/split=dev").iterdir()
+    table = pq.ParquetFile(shard).read()
+    column = table.schema.get_field_index("num_frames")
+    for wrong in (None, -1):
+        lengths = pa.array([wrong] * len(table), pa.int32())
+        pq.write_table(table.set_column(column, "num_frames", lengths), shard)
+        with pytest.raises(
+            JobError, match=rf"shard-000001\.parquet: expected a shard .*'dev/french_a1' is {wrong}"
+        ):
+            read_index(dataset)
+
+
+def in_reverse(table: pa.Table) -> pa.Table:
+    return table.take(list(range(len(table)))[::-1])
+
+
+ANEW = {
+    "clips in another order": lambda table: in_reverse(table),
+    "only the last clip left": lambda table: table.slice(len(table) - 1),
+    "a clip of fewer frames": lambda table: table.filter(pc.field("first_frame") == 0),
+    "without a part": lambda table: table.drop_columns(["left_hand", "left_hand_present"]),
+}
+
+
+@pytest.mark.parametrize("what", ANEW)
+def test_a_shard_that_was_written_anew_never_gives_another_clip(tmp_path, shared_clips, what):
+    dataset = make_dataset(tmp_path / "out", shared_clips, rows_of=40)
+    places = read_index(dataset).places[:2]
+    assert {place.shard for place in places} == {places[0].shard}
+    shard = tmp_path / "out" / places[0].shard
+    reader = PointReader(str(tmp_path / "out"), point_layout())
+    table = ANEW[what](pq.ParquetFile(shard).read())
+    shard.unlink()
+    pq.write_table(table, shard, row_group_size=4)
+    with pytest.raises(JobError, match=r"shard-000000\.parquet was written anew since .*: open it again"):
+        reader.points(places[0])
+
+
+def test_a_shard_with_other_points_of_a_part(tmp_path, shared_clips):
+    make_dataset(tmp_path / "out", shared_clips)
+    place = read_index(Dataset(str(tmp_path / "out"))).places[0]
+    for chosen in ({"face": None}, {"face": [477]}):
+        reader = PointReader(str(tmp_path / "out"), point_layout(chosen, {"face": 478}))
+        with pytest.raises(JobError, match=r"was written anew"):
+            reader.points(place)
+
+
+def test_a_shard_that_is_gone_or_written_anew_while_it_is_read(tmp_path, shared_clips):
+    dataset = make_dataset(tmp_path / "out", shared_clips)
+    places = read_index(dataset).places
+    reader = PointReader(str(tmp_path / "out"), point_layout())
+    points = reader.points(places[2])
+    for place in places[1:3]:
+        (tmp_path / "out" / place.shard).unlink()
+    np.testing.assert_array_equal(reader.points(places[2]), points)  # it still holds the file
+    with pytest.raises(JobError, match=r"shard-000000\.parquet was written anew since .*: open it again"):
+        reader.points(places[0])
 
 
 def as_written_before(path) -> None:

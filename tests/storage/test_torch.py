@@ -1,6 +1,7 @@
 """The data sets for PyTorch, with its real data loader, processes and groups of ranks."""
 
 import copy
+import math
 import pickle
 import subprocess
 import sys
@@ -167,6 +168,23 @@ def test_a_stream_in_order(many):
     assert came == IDS
     assert ids(LandmarkIterableDataset(many, points=ONE_POINT, read_threads=2)) == IDS
     assert isinstance(stream, torch.utils.data.IterableDataset)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_state_is_of_its_epoch_only(many, num_workers):
+    stream = LandmarkIterableDataset(many, points=ONE_POINT, shuffle=True)
+    loader = DataLoader(stream, batch_size=None, num_workers=num_workers)
+    for yielded in (43, 20):
+        stream.load_state_dict({"epoch": 3, "yielded": yielded})
+        assert stream.state_dict() == {"epoch": 3, "yielded": yielded}
+        stream.set_epoch(4)
+        assert stream.state_dict() == {"epoch": 4, "yielded": 0}
+        assert sorted(ids(loader)) == IDS
+    stream.load_state_dict({"epoch": 3, "yielded": 40})
+    stream.set_epoch(3)
+    assert stream.state_dict() == {"epoch": 3, "yielded": 40}
+    assert len(ids(stream)) == 3
+    assert sorted(ids(stream)) == IDS
 
 
 @settings(max_examples=60, deadline=None)
@@ -479,6 +497,12 @@ def test_samples_that_do_not_go_together(many):
 def test_batches_of_ranks_hold_every_clip_as_often_as_promised(
     lengths, size, num_ranks, drop_last, uneven, seed
 ):
+    whole = len(lengths) // size if drop_last else math.ceil(len(lengths) / size)
+    if whole < (num_ranks if uneven == "drop" else 1):
+        for rank in range(num_ranks):
+            with pytest.raises(JobError, match="expected"):
+                LengthBatchSampler(lengths, size, seed, rank, num_ranks, drop_last, uneven)
+        return
     ranks = [
         LengthBatchSampler(lengths, size, seed, rank, num_ranks, drop_last, uneven)
         for rank in range(num_ranks)
@@ -500,6 +524,18 @@ def test_batches_of_ranks_hold_every_clip_as_often_as_promised(
         assert len(clips) == there
         assert len(drawn) - len(set(drawn)) < num_ranks
         assert uneven == "repeat" or len(drawn) == len(set(drawn))
+
+
+def test_an_epoch_without_a_batch_is_told():
+    with pytest.raises(
+        JobError, match=r'each of 4 ranks, found 2 of up to 4 clips .there are 6.*uneven="repeat"'
+    ):
+        LengthBatchSampler([5] * 6, 4, rank=0, num_ranks=4)
+    for uneven in ("drop", "repeat", "keep"):
+        with pytest.raises(JobError, match="batch_size 8 with drop_last: expected 8 clips or more, found 6"):
+            LengthBatchSampler([5] * 6, 8, drop_last=True, uneven=uneven)
+        with pytest.raises(JobError, match="expected those of one clip or more, found none"):
+            LengthBatchSampler([], 8, uneven=uneven)
 
 
 def test_batches_by_length(many):

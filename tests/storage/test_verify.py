@@ -5,6 +5,7 @@ import json
 import random
 import re
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from storage.dataset import Dataset
 from storage.plan import Plan
 from storage.schema import parquet_options
 from storage.verify import Verified, verify
+from storage.verify_clips import OF_CLIP, Accounts
 from storage.verify_input import InputClips
 
 TRAIN = "clips/split=train/shard-000000.parquet"
@@ -438,6 +440,46 @@ def test_another_clip_of_its_name_is_not_taken_for_a_clip(dataset):
     )
     assert result.is_good, result.problems
     assert (result.inputs, result.new_inputs) == (4, 1)
+
+
+@pytest.mark.parametrize("root", ["/in", "/new"])
+def test_clips_of_the_same_place_are_known_by_their_ids(root):
+    """Two translations of one video."""
+    now = [Clip(name, f"{root}/v.mp4", "video", num_frames=9, fingerprint="x") for name in ("a", "b")]
+    found = InputClips([*now, Clip("c", f"{root}/w.mp4", "video")], "/in", root)
+    for clip in now:
+        assert found.find(clip.clip_id, "/in/v.mp4", clip.span) is clip
+        assert found.find("renamed", "/in/v.mp4", clip.span) in now
+        assert found.find("c", "/in/v.mp4", clip.span) in now
+
+
+def test_memory_for_a_clip_is_little():
+    count = 2000
+    clips = [
+        Clip(f"train/clip-{n:07}", f"file:///data/train/clip-{n:07}", "frames", "train", 100, f"{n:032x}")
+        for n in range(count)
+    ]
+    accounts = Accounts(Plan(clips, [n // 64 for n in range(count)]), Verified("here"))
+    absent = dict.fromkeys(OF_CLIP)
+
+    def row(n: int) -> dict[str, object]:  # strings of its own, as Arrow gives them
+        clip_id, of = f"train/clip-{n:07}", {"num_frames": 100, "first_frame": 0, "text": f"a sentence {n}"}
+        return {
+            **absent,
+            **of,
+            "clip_id": clip_id,
+            "uri": f"file:///data/{clip_id}",
+            "input_fingerprint": f"{n:032x}",
+        }
+
+    tracemalloc.start()
+    try:
+        for n in range(count):
+            accounts.add_row(f"shard-{n // 64}", "train", n // 64, row(n))
+        taken = tracemalloc.get_traced_memory()[0] / count
+    finally:
+        tracemalloc.stop()
+    assert taken < 300, "of a million clips, 300 MB; each row as it was would be 1 GB"
 
 
 def test_an_input_that_moved_below_its_root_is_known_by_its_id(dataset):
