@@ -119,6 +119,11 @@ class JobConfig:
             )
         if self.memory_per_actor_mb < 0:
             raise JobError(f"--memory-per-actor must be 0 or more, found {self.memory_per_actor_mb}")
+        if self.node_labels and not self.address:
+            raise JobError(
+                "--node-label chooses among the nodes of a cluster and goes with --address (or RAY_ADDRESS); "
+                "without one the job runs on this machine alone"
+            )
         self._expect_gpus_fit()
         if self.precision not in PRECISIONS:
             raise JobError(f"--precision must be {' or '.join(PRECISIONS)}, found {self.precision!r}")
@@ -129,7 +134,7 @@ class JobConfig:
 
     def _expect_gpus_fit(self) -> None:
         share = self.gpus_per_actor
-        if share < 0 or (share > 1 and share != int(share)):
+        if not (0 <= share <= 1 or (share > 1 and float(share).is_integer())):
             raise JobError(
                 f"--gpus-per-actor must be a part of a GPU such as 0.25, or 1, 2 ..., found {share:g}"
             )

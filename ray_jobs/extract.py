@@ -17,7 +17,7 @@ import ray
 from extraction.errors import JobError
 from extraction.gl import Place, explain
 from ray_jobs.circuit import release_name
-from ray_jobs.config import JobConfig, usable_workers
+from ray_jobs.config import JobConfig
 from ray_jobs.head import head_watched
 from ray_jobs.lean_ray import (
     messages_logged,
@@ -28,11 +28,14 @@ from ray_jobs.lean_ray import (
 )
 from ray_jobs.nodes import alive
 from ray_jobs.placement import (
+    NO_NODE,
     Node,
     alive_nodes,
     args_of_each,
+    expect_gpus,
     free_cpus,
     is_mixed,
+    local_workers,
     pool,
     remote_args,
     room,
@@ -64,6 +67,8 @@ def make_shards(
         JobError: If the job has to stop.
     """
     with _ray(config):
+        if not config.address:
+            expect_gpus(config, alive_nodes(), len(shards))
         bad: dict[str, str] = {}
         to_do = list(shards)
         for turn in itertools.count():
@@ -168,36 +173,56 @@ def _room(config: JobConfig, bad: Collection[str]) -> int:
 def _waiting_told(
     config: JobConfig, dataset: Dataset, bad: Collection[str], tell: Callable[[str], None]
 ) -> Iterator[None]:
-    """Tells a person what a job on a cluster waits for, until its first worker has begun."""
+    """Tells a person what a job on a cluster waits for.
+
+    That no node has room may come true at any time. That others use all cores is said only until a worker of
+    this turn has begun: from then on it may be the job's own workers that do.
+    """
     at_first = free_cpus()
-    said = ""
+    earlier = _begun(dataset)
+    said, has_begun = "", False
 
     def look() -> bool:
-        nonlocal said
-        if reports(dataset.store):
-            return True
+        nonlocal said, has_begun
         # Cores that were free at first are taken by workers of this job by now, which only have to start.
         known = {node: cpus for node, cpus in free_cpus().items() if node in at_first}
         free = {node: max(cpus, at_first[node]) for node, cpus in known.items()}
         now = waiting(config, _nodes_but(bad), free)
+        if now and not now.startswith(NO_NODE):
+            has_begun = has_begun or bool(_begun(dataset) - earlier)
+            now = "" if has_begun else now
         if now and now != said:
-            said = now
             tell(now)
+        said = now
         return False
 
     with _watched(look, if_any=bool(config.address)):
         yield
 
 
+def _begun(dataset: Dataset) -> set[tuple[str, float]]:
+    return {(status.worker, status.time) for status in reports(dataset.store)}
+
+
 @contextmanager
 def _watched(look: Callable[[], bool], if_any: bool) -> Iterator[None]:
-    """While the body runs, looks every few seconds until a look says that it was the last one."""
+    """While the body runs, looks every few seconds until a look says that it was the last one.
+
+    A look that fails, because the cluster's head or the store is away for a moment, does not end the watch:
+    the job may depend on the next.
+    """
     stop = threading.Event()
 
     def watch() -> None:
+        failed = ""
         while not stop.wait(_PARKED_S):
-            if look():
-                return
+            try:
+                if look():
+                    return
+            except Exception as error:
+                if str(error) != failed:
+                    _log.warning("could not look after the workers, and will try again: %s", error)
+                failed = str(error)
 
     thread = threading.Thread(target=watch, daemon=True)
     if if_any:
@@ -265,7 +290,7 @@ def _init_local(config: JobConfig) -> None:
     ray.init(
         # Never somebody else's cluster that happens to run here.
         address="local",
-        num_cpus=config.workers or usable_workers(),
+        num_cpus=local_workers(config),
         include_dashboard=config.dashboard,
         log_to_driver=False,
         logging_level=logging.ERROR,

@@ -134,7 +134,7 @@ def extract(
         int, _option(_MACHINES, "MB that a worker asks of a cluster's node; 0: none.")
     ] = MEMORY_PER_ACTOR_MB,
     node_label: Annotated[
-        list[str] | None, _option(_MACHINES, "Only nodes with this label: NAME=VALUE.")
+        list[str] | None, _option(_MACHINES, "With --address: only nodes with this label, NAME=VALUE.")
     ] = None,
     address: Annotated[
         str | None,

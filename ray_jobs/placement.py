@@ -5,12 +5,13 @@ take, and, where the job shares out GPUs, for a part of one. Ray is imported in 
 the command line loads.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from extraction.errors import JobError
-from ray_jobs.config import JobConfig
+from ray_jobs.config import JobConfig, usable_workers
 
 _NODE_ID = "ray.io/node-id"
 """A label that Ray gives each node by itself."""
@@ -24,6 +25,8 @@ _IF_MEMORY = (
 """Ray's launcher fills it in on AWS, and KubeRay does; elsewhere it may be unknown before a node is there."""
 NO_NODE = "waiting for a node"
 """Begins what a job says that no node has room for."""
+_LABEL_VALUE = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_.-]*[a-zA-Z0-9])?")
+"""As Ray has it (``ray._private.label_utils``); its ``!x`` and ``in(x,y)`` are no values but choices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,38 @@ def pool(config: JobConfig, nodes: Sequence[Node], num_shards: int) -> Pool:
     return Pool(min(smallest, num_shards), min(largest, num_shards))
 
 
+def local_workers(config: JobConfig) -> int:
+    """Workers that a local Ray has cores for: as many as asked for, of a range what this machine can bear."""
+    usable = usable_workers()
+    if config.workers is None:
+        return usable
+    return max(config.min_workers or config.workers, min(config.workers, usable))
+
+
+def expect_gpus(config: JobConfig, nodes: Sequence[Node], num_shards: int) -> None:
+    """Makes sure that a local Ray has the shares of GPUs that its workers ask for: none will ever join it.
+
+    Args:
+        config: Of the job.
+        nodes: Of the local Ray.
+        num_shards: To be made.
+
+    Raises:
+        JobError: If a worker would wait for its share for ever.
+    """
+    if not config.gpus_per_actor:
+        return
+    asked, fit = pool(config, nodes, num_shards), sum(shares(node, config) for node in nodes)
+    wanted = min(config.gpu_workers or 0, asked.largest) if is_mixed(config) else asked.smallest
+    if wanted > fit:
+        found = sum(node.gpus for node in nodes)
+        raise JobError(
+            f"--gpus-per-actor {config.gpus_per_actor:g}: workers that ask for that share: {wanted}, but Ray "
+            f"found GPUs on this machine: {found:g}, enough for {fit}. Ask for fewer workers, or leave "
+            "--gpus-per-actor out: --delegate gpu or auto takes a GPU that Ray does not know, too"
+        )
+
+
 def remote_args(config: JobConfig, bad: Collection[str]) -> dict[str, Any]:
     """What every worker of a turn asks of Ray.
 
@@ -198,6 +233,7 @@ def waiting(config: JobConfig, nodes: Sequence[Node], free: Mapping[str, float])
     fitting = [node for node in nodes if room(node, config)]
     if not fitting:
         found = "; ".join(_described(node) for node in nodes[:5]) + ("; ..." if len(nodes) > 5 else "")
+        found = found or "no node"
         return (
             f"{NO_NODE} with room for a worker ({wanted}); now there is {found}. A cluster that "
             "scales by itself has been asked for it; to another one add a node (ray start --address ...)"
@@ -247,4 +283,9 @@ def parse_labels(listed: Sequence[str]) -> tuple[tuple[str, str], ...]:
     pairs = [text.partition("=") for text in listed]
     if wrong := next((text for text, pair in zip(listed, pairs, strict=True) if not all(pair)), None):
         raise JobError(f"--node-label must be NAME=VALUE, as in `ray start --labels`, found {wrong!r}")
+    if wrong := next((value for _, _, value in pairs if not _LABEL_VALUE.fullmatch(value)), None):
+        raise JobError(
+            f"--node-label: expected a value of letters, digits, '-', '_' and '.', as nodes have it, "
+            f"found {wrong!r}"
+        )
     return tuple((name, value) for name, _, value in pairs)

@@ -37,18 +37,18 @@ def cluster() -> Iterator[str]:
         head.wait(30)
 
 
-def test_extract_on_a_cluster_whose_memory_is_enough_for_two(cluster, landmarks, portrait, tmp_path):
+def test_a_job_grows_to_two_workers_for_which_the_memory_is_enough(cluster, landmarks, portrait, tmp_path):
     pictures = sorted((portrait / "dev/pan").iterdir())
-    for number in range(4):  # each a shard, which holds 50 frames at least
+    for number in range(8):  # each a shard, which holds 50 frames at least
         clip = tmp_path / f"in/train/long{number}"
         clip.mkdir(parents=True)
         for frame in range(54):
             (clip / f"{frame:03d}.jpg").symlink_to(pictures[frame % len(pictures)])
     (tmp_path / "in/dev").symlink_to(portrait / "dev")
     out = tmp_path / "out"
-    done = landmarks("extract", tmp_path / "in", out, "--address", cluster)
+    done = landmarks("extract", tmp_path / "in", out, "--address", cluster, "--workers=1..4")
     assert done.returncode == 0, done.stdout + done.stderr
     dataset = Dataset.open(str(out))
     assert_same_bits(decode(dataset.read_clip("dev/pan")), bare_landmarks(portrait / "dev/pan"))
-    assert len(dataset.done()) == 5
+    assert len(dataset.done()) == 9
     assert len(set(dataset.clips().to_table(columns=["worker"])["worker"].to_pylist())) == 2

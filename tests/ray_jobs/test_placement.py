@@ -1,15 +1,21 @@
 """Which worker goes where, without a cluster."""
 
+import time
+from collections.abc import Callable
+
 import pytest
 
 from extraction.detectors import DetectorOptions
 from extraction.errors import JobError
+from ray_jobs import placement
 from ray_jobs.config import JobConfig
 from ray_jobs.placement import (
     NO_NODE,
     Node,
     Pool,
     args_of_each,
+    expect_gpus,
+    local_workers,
     parse_labels,
     parse_workers,
     pool,
@@ -18,6 +24,9 @@ from ray_jobs.placement import (
     shares,
     waiting,
 )
+from ray_jobs.submit import entrypoint_of
+from storage.dataset import Dataset
+from storage.running import WorkerStatus, report
 
 HEAD = Node("h", "head", 0.0, memory_mb=4000)
 BIG = Node("b", "big", 16.0, memory_mb=32_000)
@@ -96,6 +105,90 @@ def test_what_a_job_waits_for():
     assert "others use all 16" in waiting(config(), [HEAD, BIG], {"h": 0.0, "b": 0.0})
     assert waiting(config(), [HEAD, BIG], {"b": 3.0}) == ""
     assert waiting(config(), [HEAD, BIG, SMALL], {"h": 0.0, "b": 0.0}) == ""  # one has just come
+    assert "now there is no node. A cluster" in waiting(config(), [], {})
+
+
+def until(what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_job_says_what_it_waits_for_whenever_it_does(monkeypatch, tmp_path):
+    from ray_jobs import extract
+
+    cluster, free, told, looks = [HEAD, BIG], {"h": 0.0, "b": 0.0}, [], []
+    monkeypatch.setattr(extract, "_PARKED_S", 0.01)
+    monkeypatch.setattr(extract, "alive_nodes", lambda: looks.append(1) or list(cluster))
+    monkeypatch.setattr(extract, "free_cpus", lambda: dict(free))
+    dataset = Dataset(str(tmp_path))
+    report(dataset.store, WorkerStatus("old", 0, time=1.0))  # of an earlier turn
+    with extract._waiting_told(config(), dataset, (), told.append):
+        until(lambda: told)
+        assert told.pop() == "waiting for a free CPU: others use all 16 of 1 nodes"
+        report(dataset.store, WorkerStatus("new", 1, time=2.0))
+        for _ in range(2):  # all nodes go in the middle, twice
+            cluster.remove(BIG)
+            until(lambda: told)
+            assert "now there is head: 0 CPUs" in told.pop()
+            cluster.append(BIG)
+            seen = len(looks)
+            until(lambda seen=seen: len(looks) > seen + 2)
+            assert not told  # it may be the job itself that uses all cores
+
+
+def test_the_watch_outlives_a_look_that_fails(monkeypatch, caplog):
+    from ray_jobs import extract
+
+    monkeypatch.setattr(extract, "_PARKED_S", 0.01)
+    looks = []
+
+    def look() -> bool:
+        looks.append(1)
+        if len(looks) < 3:
+            raise ConnectionError("the head is away")
+        return len(looks) == 4
+
+    with extract._watched(look, if_any=True):
+        until(lambda: len(looks) == 4)
+    assert [record.message for record in caplog.records if "the head is away" in record.message] == [
+        "could not look after the workers, and will try again: the head is away"
+    ]
+
+
+def test_a_local_job_starts_no_more_of_a_range_than_its_machine_can_bear(monkeypatch):
+    monkeypatch.setattr(placement, "usable_workers", lambda: 4)
+    ranges = [(None, None), (2, 64), (6, 64), (2, 3), (8, 8), (None, 8)]
+    here = [local_workers(JobConfig("/out", min_workers=low, workers=high)) for low, high in ranges]
+    assert here == [4, 4, 6, 3, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gpus", "said"),
+    [
+        ({"delegate": "gpu"}, 0.0, r"share: 1, but Ray found GPUs .*: 0, enough for 0"),
+        ({"delegate": "gpu", "workers": 4}, 1.0, r"share: 4, but .*: 1, enough for 2"),
+        ({"delegate": "auto", "gpu_workers": 2}, 0.0, r"share: 2, but .*: 0, enough for 0"),
+        ({"delegate": "gpu", "workers": 2}, 1.0, ""),
+        ({"delegate": "gpu", "workers": 4, "min_workers": 1}, 1.0, ""),
+        ({"delegate": "auto", "gpu_workers": 2}, 1.0, ""),
+        ({"delegate": "auto"}, 0.0, ""),
+    ],
+)
+def test_a_local_job_has_the_gpus_it_shares_out_or_says_so(wanted, gpus, said):
+    local, here = config(address=None, gpus_per_actor=0.5, **wanted), Node("l", "here", 4.0, gpus=gpus)
+    if not said:
+        expect_gpus(local, [here], 100)
+        return
+    with pytest.raises(JobError, match=said):
+        expect_gpus(local, [here], 100)
+
+
+def test_labels_are_of_clusters():
+    with pytest.raises(JobError, match=r"--node-label .* goes with --address"):
+        config(address=None, node_labels=(("disk", "a"),))
+    assert "--node-label=disk=a" in entrypoint_of(["/in", "/out", "--node-label=disk=a"])  # has its cluster
 
 
 @pytest.mark.parametrize(
@@ -115,6 +208,9 @@ def test_labels_are_names_with_values():
     assert parse_labels(["disk=a", "market-type=spot"]) == (("disk", "a"), ("market-type", "spot"))
     with pytest.raises(JobError, match="NAME=VALUE"):
         parse_labels(["disk"])
+    for choice in ("!a", "in(a,b)", "a b", "-a"):  # some are Ray's language, in which `room` does not think
+        with pytest.raises(JobError, match="expected a value of letters"):
+            parse_labels([f"disk={choice}"])
 
 
 @pytest.mark.parametrize(
@@ -124,6 +220,9 @@ def test_labels_are_names_with_values():
         ({"workers": 0}, "--workers must be 1 or more"),
         ({"memory_per_actor_mb": -1}, "--memory-per-actor"),
         ({"gpus_per_actor": 1.5, "delegate": "gpu"}, "found 1.5"),
+        ({"gpus_per_actor": float("nan"), "delegate": "gpu"}, "found nan"),
+        ({"gpus_per_actor": float("inf"), "delegate": "gpu"}, "found inf"),
+        ({"gpus_per_actor": -0.5, "delegate": "gpu"}, "found -0.5"),
         ({"gpus_per_actor": 0.5}, "--delegate gpu"),
         ({"gpu_workers": 2, "delegate": "auto"}, "goes with --gpus-per-actor"),
         ({"gpu_workers": 2, "gpus_per_actor": 0.5, "delegate": "gpu"}, "--delegate auto"),
