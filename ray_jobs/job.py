@@ -13,21 +13,17 @@ import pyarrow.compute as pc
 
 from extraction.clips import Clip, from_uri
 from extraction.errors import JobError
-from extraction.sources import (
-    Discovery,
-    DiscoveryCounts,
-    discover_tree,
-    select,
-)
+from extraction.sources import Discovery, DiscoveryCounts, discover_tree, select
 from extraction.sources.datasets.matching import match
 from extraction.sources.datasets.registry import find_dataset
 from extraction.sources.tree import SplitFrom
 from ray_jobs.config import JobConfig, usable_cores, versions
-from ray_jobs.datasets import store_annotations, told
+from ray_jobs.datasets import store_annotations, told, with_known
 from ray_jobs.remote_inputs import discover_manifest, discover_remote_tree
 from storage.dataset import Dataset
 from storage.plan import Plan, Revision, revise, tabulated, to_clips
 from storage.running import JobMark
+from storage.s3 import expect_place
 from storage.scratch import sweep_scratch
 from storage.stores import is_remote, location_of, uri_of
 
@@ -56,7 +52,8 @@ class Inputs:
         unannotated: Whether to take what is there without an annotation, too.
 
     Raises:
-        JobError: If a data set that is known by name, or its annotations, are on an object store.
+        JobError: If a URI names no place, or a data set that is known by name, or its annotations, are on an
+            object store.
     """
 
     frames: str | None = None
@@ -74,6 +71,8 @@ class Inputs:
     def __post_init__(self) -> None:
         for name in ("frames", "manifest", "annotations"):
             place = getattr(self, name)
+            if place and is_remote(place):
+                expect_place(place)
             if place and place.startswith("file://"):
                 object.__setattr__(self, name, from_uri(place))
         for name, place in (("--annotations", self.annotations), ("--dataset", self.dataset and self.frames)):
@@ -184,8 +183,7 @@ def job(
                 dataset.create(_options(config, inputs), config.options_hash(), about)
             dataset.store.sweep()
             dataset.sweep_logs()
-            revision = _planned(mark, dataset, config, inputs, found, wanted)
-            notes = tuple(told(discovery.annotated, found, revision.plan))
+            revision, notes = _planned(mark, dataset, config, inputs, discovery, found, wanted)
             if discovery.annotated:
                 mark.check()
                 store_annotations(dataset, discovery)
@@ -249,17 +247,24 @@ def discover(inputs: Inputs, on_progress: Callable[[DiscoveryCounts], None] | No
 
 
 def _planned(
-    mark: JobMark, dataset: Dataset, config: JobConfig, inputs: Inputs, found: pa.Table, wanted: pa.Table
-) -> Revision:
-    """Brings the plan of a data set up to date with what was found and is wanted."""
+    mark: JobMark,
+    dataset: Dataset,
+    config: JobConfig,
+    inputs: Inputs,
+    discovery: Discovery,
+    found: pa.Table,
+    wanted: pa.Table,
+) -> tuple[Revision, tuple[str, ...]]:
+    """Brings the plan up to date with what was found and is wanted; says what to tell of annotations."""
     plan, done = dataset.plan(), dataset.done()
+    wanted = with_known(discovery.annotated, found, wanted, plan)
     retry = dataset.failures(plan)["clip_id"].to_pylist() if config.retry_failed else ()
     wanted = pa.concat_tables([wanted, tabulated(_vanished(plan, done, found["clip_id"], inputs))])
     revision = revise(plan, wanted, done.keys(), retry, _expected_workers(config))
     if revision.plan != plan:
         mark.check()
         dataset.write_plan(revision.plan)
-    return revision
+    return revision, told(discovery.annotated, found, revision.plan, done)
 
 
 def _expected_workers(config: JobConfig) -> int:

@@ -39,7 +39,7 @@ def discover_remote_tree(uri: str, split_from: SplitFrom, on_progress: OnProgres
     root = location_of(uri)
     stores = Stores(uri)
     store, name = stores.of(root)
-    store.expect_reachable()
+    store.expect_reachable(name)
     found = store.info(name).type
     if found == fs.FileType.File:
         raise JobError(
@@ -69,7 +69,7 @@ def discover_manifest(path: str, allow_outside: bool, on_progress: OnProgress | 
         _expect_readable_uri(path)
         stores, place = Stores(path), location_of(path)
         store, name = stores.of(place)
-        store.expect_reachable()
+        store.expect_reachable(name)
         try:
             data = store.read(name)
         except FileNotFoundError as error:

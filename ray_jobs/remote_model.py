@@ -14,6 +14,7 @@ from extraction.clips import from_uri
 from extraction.detectors import DetectorOptions, resolve_engine
 from extraction.errors import JobError
 from ray_jobs.config import JobConfig
+from storage.s3 import expect_place
 from storage.stores import ScratchError, Stores, fetch, is_remote, location_of, mtime_ns
 
 
@@ -25,6 +26,10 @@ def with_model_here(config: JobConfig) -> JobConfig:
     """
     model = config.detector.model
     uri = model if "://" in model else ""
+    if is_remote(uri):
+        expect_place(uri)
+        store, name = Stores(uri).of(location_of(uri))
+        store.expect_reachable(name)  # a person waits; workers are as patient as ever
     detector = resolve_engine(with_local_model(config.detector, uri))
     return replace(config, detector=detector, model_uri=uri)
 
@@ -58,7 +63,6 @@ def local_model(uri: str) -> str:
         return from_uri(uri)
     location = location_of(uri)
     store, name = Stores(uri).of(location)
-    store.expect_reachable()
     info = store.info(name)
     if info.type == fs.FileType.NotFound:
         raise JobError(f"--model {location}: there is no such file or folder")

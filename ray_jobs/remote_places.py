@@ -12,7 +12,7 @@ from pyarrow import fs
 
 from extraction.errors import JobError
 from extraction.sources.frame_folder import FrameFolder, fingerprint, sort_out
-from storage.stores import Stores, is_denied, mtime_ns, uri_of
+from storage.stores import Stores, is_denied, is_no_bucket, mtime_ns, uri_of
 
 _AT_ONCE = 16
 _MANY_ROWS = 100
@@ -67,10 +67,19 @@ class RemotePlaces:
 
     def foresee(self, paths: Iterable[str]) -> None:
         """Lists the folders that many of the paths lie in."""
-        rows = Counter(map(os.path.dirname, paths))
-        many = sorted(folder for folder, number in rows.items() if number >= _MANY_ROWS)
+        wanted = list(paths)
+        rows = Counter(map(os.path.dirname, wanted))
+        many: dict[str, set[str]] = {folder: set() for folder in sorted(rows) if rows[folder] >= _MANY_ROWS}
+        for path in wanted:
+            folder, name = os.path.split(path)
+            if folder in many:
+                many[folder].add(name)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(self._foresee, many))
+            list(pool.map(self._foresee, many, many.values()))
+
+    def expect_place(self, path: str) -> None:
+        """Opens its store, where that was not done before."""
+        self._stores.of(path)
 
     def identity(self, path: str) -> Hashable:
         """The path: nothing leads back to where it lies."""
@@ -92,7 +101,7 @@ class RemotePlaces:
         try:
             info = store.info(name)
         except JobError as error:
-            if is_denied(error):
+            if is_denied(error) or is_no_bucket(error):
                 return False
             raise
         if info.type == fs.FileType.File:
@@ -109,14 +118,15 @@ class RemotePlaces:
         file = self._files.get(path)
         return 0, fingerprint([(os.path.basename(path), *file)]) if file else ""
 
-    def _foresee(self, folder: str) -> None:
+    def _foresee(self, folder: str, wanted: set[str]) -> None:
         try:
             entries = self._entries(folder)
         except FileNotFoundError:
             entries = []
         except PermissionError:
             return  # what lies in it may be had all the same
-        self._files.update({f"{folder}/{entry.name}": entry.file for entry in entries if entry.file})
+        # What else lies there may be a thousand times as much.
+        self._files.update({f"{folder}/{e.name}": e.file for e in entries if e.file and e.name in wanted})
         self._known.add(folder)
 
     def _entries(self, path: str) -> list[Listed]:
@@ -126,6 +136,8 @@ class RemotePlaces:
         except JobError as error:
             if is_denied(error):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path) from error
+            if is_no_bucket(error):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
             raise
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import ray
 
 _PACKAGES = ("extraction", "ray_jobs", "storage")
-_REFUSED = "other code: "
+_REFUSED = "refused: "
 """Begins what takes the place of a receipt, which is JSON and never begins so."""
 
 
@@ -72,7 +72,11 @@ class SameCode:
             return
         from ray_jobs.stages import ShardWorker
 
-        self._worker = ShardWorker(**ray.get(arguments[0]))
+        try:
+            self._worker = ShardWorker(**ray.get(arguments[0]))
+        except JobError as error:
+            # Raised here, it would be a death that Ray tells by a trace, and tries again.
+            self._refusal = str(error)
 
     def __call__(self, batch: "pa.Table") -> "pa.Table":
         """Makes the shards of a batch, or says why not.
@@ -94,7 +98,7 @@ def expect_same_code(receipt: str) -> str:
     """Returns a receipt as it is.
 
     Raises:
-        JobError: If it says that the worker runs other code.
+        JobError: If it says why the worker makes nothing.
     """
     if receipt.startswith(_REFUSED):
         raise JobError(receipt.removeprefix(_REFUSED))

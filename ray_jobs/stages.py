@@ -105,7 +105,8 @@ class ShardWorker:
         store = self._dataset.store
         while not store.exists(release_name(self._turn)):
             self._mark.check()
-            report(store, WorkerStatus(self._name, shard, host=self._host, parked=why, notice=why))
+            with suppress(JobError):
+                report(store, WorkerStatus(self._name, shard, host=self._host, parked=why, notice=why))
             time.sleep(_PARKED_S)
         store.delete(f"{FOLDER}/worker-{self._name}.json")
 
@@ -202,7 +203,7 @@ class ShardWorker:
             raise
         except ClipError as error:
             if error.stage == "detect":
-                self._circuit.clip_lost(error, self._detector.extract)
+                self._circuit.clip_lost(error, self._try)
             self._log.keep()  # its last lines, wherever the job is stopped
             progress.failed(error)
             self._metrics.clip_failed(error.reason)
@@ -225,6 +226,11 @@ class ShardWorker:
         progress.unreadable_frames += extraction.num_unreadable
         provenance = self._provenance(extraction)
         return (encode(clip, piece, provenance, self._precision) for piece in extraction.pieces)
+
+    def _try(self, clip: Clip) -> None:
+        """Extracts a clip of another shard, to see whether it can be done here."""
+        with staged([clip], self._stores, self._scratch_bytes) as inputs, inputs.here(clip) as here:
+            self._detector.extract(here)
 
     def _seen(self, progress: "_Progress", frames: int, clip_id: str) -> None:
         if progress.show(frames, clip_id, self._detector.child_pid):

@@ -136,6 +136,12 @@ def _of_cluster(name: str, place: str) -> str:
     """A path as every node of the cluster finds it."""
     if "://" not in place:
         return os.path.abspath(place)
+    from storage.s3 import expect_place
+
+    try:
+        expect_place(place)
+    except JobError as error:
+        raise JobError(f"{name}: {error}") from error
     parts = urlsplit(place)
     keys = [field.partition("=")[0] for field in parts.query.split("&")]
     if "@" in parts.netloc or any(map(_SECRET.search, keys)):

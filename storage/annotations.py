@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from extraction.clips import ANNOTATIONS, Clip
+from extraction.clips import ANNOTATIONS
 from extraction.errors import JobError
 from storage.dataset import ANNOTATION_TABLE, Dataset, expect_plain
 from storage.files import Store
@@ -118,8 +118,9 @@ def write_annotations(store: Store, rows: Sequence[Mapping[str, Any]], about: Ab
     schema = ANNOTATION_SCHEMA.with_metadata({_ABOUT: text.encode()})
     table = pa.Table.from_pylist(list(rows), schema)
     with suppress(JobError):  # damaged: to be written anew
-        old = read_annotations(store)
-        if old.equals(table.replace_schema_metadata(None)) and read_about(store) == about:
+        old, is_of_today = _read(store)
+        same = old.equals(table.replace_schema_metadata(None)) and read_about(store) == about
+        if same and is_of_today:
             return False
     with store.create(ANNOTATION_TABLE) as file:
         pq.write_table(table, file, compression="zstd")
@@ -132,14 +133,19 @@ def read_annotations(store: Store) -> pa.Table:
     Raises:
         JobError: If it is damaged.
     """
+    return _read(store)[0]
+
+
+def _read(store: Store) -> tuple[pa.Table, bool]:
+    """The rows, and whether they stand there in the columns of today."""
     if not store.exists(ANNOTATION_TABLE):
-        return ANNOTATION_SCHEMA.empty_table()
+        return ANNOTATION_SCHEMA.empty_table(), True
     try:
         table = store.load(ANNOTATION_TABLE, lambda file: pq.read_table(file))
         expect_plain(table.schema)
-        if "dataset_id" not in table.column_names:
-            table = _with_dataset_id(table)
-        return table.select(ANNOTATION_SCHEMA.names).cast(ANNOTATION_SCHEMA)
+        is_of_today = "dataset_id" in table.column_names
+        table = table if is_of_today else _with_dataset_id(table)
+        return table.select(ANNOTATION_SCHEMA.names).cast(ANNOTATION_SCHEMA), is_of_today
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, MemoryError) as error:
         raise _damaged(store, error) from error
 
@@ -223,24 +229,16 @@ def annotate(
     Raises:
         JobError: If a shard is damaged or cannot be written.
     """
-    plan = dataset.plan()
+    plan = dataset.plan().table
     clips = shards = 0
     for _, name in sorted(dataset.done().items()):
         if changed := _annotate_shard(dataset.store, name, said_of, before_commit):
             clips, shards = clips + changed, shards + 1
-    new = Plan(tuple(_annotated(clip, said_of) for clip in plan.clips), plan.shards)
-    planned = sum(a != b for a, b in zip(plan.clips, new.clips, strict=True))
+    planned = _changed_clips(plan.select(["clip_id", *ANNOTATIONS]), said_of)
     if planned:
         before_commit()
-        dataset.write_plan(new)
-    return Changes(clips, shards, planned)
-
-
-def _annotated(clip: Clip, said_of: Mapping[str, Said]) -> Clip:
-    said = said_of.get(clip.clip_id)
-    if said is None:
-        return clip
-    return replace(clip, signer=said["signer"], gloss=said["gloss"], text=said["text"], label=said["label"])
+        dataset.write_plan(Plan.of(_replaced(plan, plan.schema, said_of)))
+    return Changes(clips, shards, len(planned))
 
 
 def _annotate_shard(

@@ -13,7 +13,7 @@ from typing import IO, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
-from extraction.clips import printable
+from extraction.clips import from_uri, printable
 from extraction.errors import JobError
 from storage import local, s3
 from storage.local import is_temporary
@@ -34,6 +34,7 @@ class Store:
     Args:
         location: A local path, or a URI that pyarrow's file systems know (``s3://bucket/folder``).
         patience: How long to go on with a place that fails.
+        rights: What will be done there, for who has to be given the right to.
 
     Attributes:
         location: The same, absolute, as messages show it.
@@ -43,19 +44,24 @@ class Store:
         root: Its path there.
     """
 
-    def __init__(self, location: str, patience: Patience | None = None) -> None:
-        self._patience = patience or Patience()
+    def __init__(
+        self, location: str, patience: Patience | None = None, rights: str = "list, read, write and delete"
+    ) -> None:
+        self._patience, self._rights = patience or Patience(), rights
         if "://" in location and not location.startswith("file://"):
-            shown = _without_secrets(location)
+            s3.expect_place(location)
+            shown = s3.without_secrets(location)
             try:
                 opened = patiently(partial(s3.open_uri, location), self._patience, shown)
             except (pa.ArrowInvalid, OSError) as error:
-                raise JobError(f"{shown}: not a location that can be opened: {error}") from error
+                raise JobError(
+                    f"{shown}: not a location that can be opened: {s3.said_of(location, error)}"
+                ) from error
             self.filesystem, self._direct, self._small, self.root = opened
             self.location, self.is_local = f"{location.partition('://')[0]}://{self.root}", False
         else:
             self.filesystem = self._direct = self._small = fs.LocalFileSystem()
-            self.root = os.path.abspath(location.removeprefix("file://"))
+            self.root = os.path.abspath(from_uri(location))
             self.location, self.is_local = self.root, True
             if self.root != printable(self.root):
                 raise JobError(f"{self.root!r}: expected a path of valid Unicode: choose another OUT")
@@ -75,14 +81,18 @@ class Store:
         """The whole path or URI of a file, for messages."""
         return f"{self.location}/{name}" if name else self.location
 
-    def expect_reachable(self) -> None:
+    def expect_reachable(self, name: str = "") -> None:
         """Makes sure, in seconds, that anything answers there at all.
+
+        Args:
+            name: What will be looked at there; who may see it may not always see the store as a whole.
 
         Raises:
             JobError: If nothing does, or there is no such bucket.
         """
         hasty = self.with_patience(Patience(total_s=min(self._patience.total_s, _FIRST_ANSWER_S)))
-        hasty.exists("")
+        if hasty.exists(name):
+            return
         bucket = self.root.partition("/")[0]
         if self._direct.type_name == "s3":
             with contextlib.suppress(OSError):  # who may see a folder may not always see the bucket
@@ -295,11 +305,11 @@ class Store:
         if deed == "written":
             return JobError(
                 f"{self.full(name)}: cannot be written: {why}. All shards that stand are whole: "
-                f"{advice(error, 'write')}, then run the same command again to go on"
+                f"{advice(error, 'write', self._rights)}, then run the same command again to go on"
             )
         return JobError(
-            f"{self.full(name)}: cannot be {deed}: {why}: {advice(error, 'read')}, then run the same command "
-            "again"
+            f"{self.full(name)}: cannot be {deed}: {why}: {advice(error, 'read', self._rights)}, then run "
+            "the same command again"
         )
 
     def _more_of(self, error: OSError) -> OSError:
@@ -321,12 +331,6 @@ class _ContentError(Exception):
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))
         self.error = error
-
-
-def _without_secrets(location: str) -> str:
-    """A URI as messages may show it: without the query and the user, where an access key may stand."""
-    scheme, _, rest = location.partition("://")
-    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
 __all__ = ["Store", "is_temporary"]

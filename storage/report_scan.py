@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
 _ROWS_AT_ONCE = 4096
-"""A row group holds 16 clips: too few for vectors to pay."""
+"""A row group holds 4 clips: too few for vectors to pay."""
 _FILES_AT_ONCE = 256
 _MAX_REASONS = 1000
 _MAX_WORKERS = 10_000

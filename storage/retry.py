@@ -49,7 +49,8 @@ _ADVICE_S3 = (
     (r"NO_SUCH_BUCKET", "create the bucket, or mend its name, its region or the endpoint"),
     (r"HTTP status 507|Quota|StorageFull|InsufficientStorage", "free some space or quota there"),
     (r"HTTP status 301|Redirect|AuthorizationHeaderMalformed", "name the bucket's region (?region=...)"),
-    (r"ACCESS_DENIED", "give these credentials the right to list, read, write and delete there"),
+    (r"ACCESS_DENIED", "give these credentials the right to {rights} there"),
+    (r"\[code 133\]", "it is archived: restore it first, or leave it out"),
     (
         r"HTTP status 400",
         "see whether these credentials have expired, and whether region and endpoint are right",
@@ -146,12 +147,13 @@ def said(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-def advice(error: OSError, to_do: str) -> str:
+def advice(error: OSError, to_do: str, rights: str = "list, read, write and delete") -> str:
     """What a person can do about it.
 
     Args:
         error: What the store said.
         to_do: What was to be done there: ``"read"`` or ``"write"``.
+        rights: All that will be done there.
     """
     if error.errno in (errno.EACCES, errno.EPERM):
         another = ", or choose another OUT" if to_do == "write" else ""
@@ -162,7 +164,7 @@ def advice(error: OSError, to_do: str) -> str:
         text = str(error)
         found = next((words for pattern, words in _ADVICE_S3 if re.search(pattern, text)), None)
         if found:
-            return found
+            return found.format(rights=rights)
     return (
         "wait until it answers well again" if can_pass(error) else f"see to it that it can be {_DONE[to_do]}"
     )

@@ -8,6 +8,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
+from extraction.errors import JobError
+
+_OF_BUCKETS = ("s3", "gs", "gcs")
+"""Schemes whose URIs begin with a bucket, in whose name no colon may stand."""
 SMALL_BYTES = 4 << 20
 """Up to here one request takes a file; above, three and more. Arrow itself cuts from 10 MB on."""
 _CONNECT_TIMEOUT_S = 10.0
@@ -22,6 +26,51 @@ _IGNORED = ("region", "allow_delayed_open")
 
 Opened = tuple[fs.FileSystem, fs.FileSystem, fs.FileSystem, str]
 """For long scans, which tries again by itself; for one request at a time; for small files; the path there."""
+
+
+def expect_place(uri: str) -> None:
+    """Refuses a URI that does not say where, without showing it: it may hold a secret where none belongs.
+
+    A secret key with a slash ends what a URI takes for the bucket: of ``s3://KEY:sec/ret@bucket/x`` this is
+    ``KEY:sec``, which would be shown.
+
+    Raises:
+        JobError: If it is none, names no bucket, or has a colon in the bucket's name.
+    """
+    scheme = uri.partition("://")[0]
+    try:
+        host = urlsplit(uri).netloc.rpartition("@")[2]
+    except ValueError as error:
+        raise JobError(f"{scheme}://...: not a location that can be opened: {error}") from error
+    if scheme.lower() not in _OF_BUCKETS:
+        return
+    if not host:
+        raise JobError(
+            f"{scheme}:///...: expected the name of a bucket behind {scheme}://, as in {scheme}://bucket/folder"
+        )
+    if ":" in host:
+        raise JobError(
+            f"{scheme}://...: expected the name of a bucket, found one with a colon. In a user's secret, "
+            "write %2F for / and %40 for @; better, leave credentials to the environment (AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY, AWS_PROFILE) or the machine's role"
+        )
+
+
+def without_secrets(location: str) -> str:
+    """A URI as messages may show it: without the query and the user, where an access key may stand."""
+    scheme, _, rest = location.partition("://")
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+
+
+def said_of(location: str, error: Exception) -> str:
+    """What was said of a URI, which may be quoted there whole or in part."""
+    text = str(error).replace(location, without_secrets(location))
+    parts = urlsplit(location)
+    user = parts.netloc.rpartition("@")[0]
+    for hidden in (parts.query, user, *user.split(":", 1)):
+        for form in (hidden, unquote(hidden)):
+            text = text.replace(form, "...") if form else text
+    return text
 
 
 def open_uri(location: str) -> Opened:

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import quote, unquote, urlsplit
@@ -18,6 +19,14 @@ from storage.retry import Patience
 _REMOTE = re.compile(r"(?!file://)[A-Za-z][A-Za-z0-9+.-]*://")
 _IN_PATH = "/~!$&'()*+,;=:@"
 """What RFC 3986 lets stand in a path as it is, beside letters, digits and ``-._``."""
+_DENIED = re.compile(
+    r"ACCESS_DENIED|AWS Error \[code 133\]|HTTP status 400\) during HeadObject .*No response body"
+)
+"""Also of an object that is archived (InvalidObjectState, for which Arrow 25 has no name), and of one that is
+encrypted with a key of the client's: credentials that have expired would be told by the listing that
+:class:`storage.files.Store` asks for where HEAD says so little."""
+_READ_TRIES = 3
+_READ_AGAIN = Patience()
 _CHUNK_BYTES = 16 << 20
 """Of a large file in one request: at 50 ms a request, waiting for the first byte is a tenth of 30 MB/s."""
 
@@ -72,14 +81,16 @@ class Stores:
             location: As :func:`location_of` gives it.
 
         Raises:
-            JobError: If there is no such store.
+            JobError: If there is no such store, or no place is named.
         """
         scheme, _, rest = location.partition("://")
         bucket, _, name = rest.partition("/")
         top = f"{scheme}://{bucket}"
         with self._lock:
             if top not in self._opened:
-                self._opened[top] = Store(self._with_options(scheme, bucket), self._patience)
+                self._opened[top] = Store(
+                    self._with_options(scheme, bucket), self._patience, rights="list and read"
+                )
             return self._opened[top], name
 
     def _with_options(self, scheme: str, bucket: str) -> str:
@@ -128,7 +139,24 @@ def fetch(store: Store, name: str, target: str) -> int:
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
         return size - left
 
-    return store.load(name, copy)
+    began = time.monotonic()
+    failed = 0
+    while True:
+        try:
+            return store.load(name, copy)
+        except (FileNotFoundError, JobError, ScratchError):
+            raise
+        except Exception as error:
+            # What S3 says in the middle of a file is known and was tried again; other stores, and what fsspec
+            # takes for them, say all kinds of things.
+            failed += 1
+            if failed >= _READ_TRIES:
+                raise JobError(
+                    f"{store.full(name)}: cannot be read: {error or type(error).__name__} (tried {failed} "
+                    f"times in {time.monotonic() - began:.0f} s): see to it that the store answers well, "
+                    "then run the same command again"
+                ) from error
+        time.sleep(_READ_AGAIN.pause_s(failed))
 
 
 @contextmanager
@@ -143,7 +171,12 @@ def is_denied(error: JobError) -> bool:
     """Whether a store refused this one file or folder, rather than failed, or refused whoever asks."""
     cause = error.__cause__
     denied = isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM)
-    return denied or "ACCESS_DENIED" in str(error)
+    return denied or bool(_DENIED.search(str(error)))
+
+
+def is_no_bucket(error: JobError) -> bool:
+    """Whether there is no bucket of that name."""
+    return "NO_SUCH_BUCKET" in str(error)
 
 
 def mtime_ns(info: fs.FileInfo) -> int:

@@ -2,7 +2,7 @@
 
 import os
 
-from extraction.clips import Clip, ClipKind, printable
+from extraction.clips import Clip, ClipKind, from_uri, printable
 from extraction.errors import JobError
 from extraction.sources.datasets.annotation import Annotation
 from extraction.sources.datasets.locating import Located
@@ -33,7 +33,7 @@ class ClipFinder:
     """Finds clips of one input by their ids; annotations are read once, folders listed only if they must be.
 
     Args:
-        root: The folder of clips; with ``dataset``, the folder that was unpacked.
+        root: The folder of clips, or its ``file://`` URI; with ``dataset``, the folder that was unpacked.
         dataset: Name of the data set that the folder is, as ``dataset.json`` of the landmarks says it; None
             where it is any tree of clips.
         annotations: Where the data set's annotations lie, if not in ``root``.
@@ -43,7 +43,7 @@ class ClipFinder:
     """
 
     def __init__(self, root: str, dataset: str | None = None, annotations: str | None = None) -> None:
-        self._root = root
+        root = from_uri(root)
         self._located: Located | None = None
         self._why = ""
         if dataset is not None:
@@ -79,6 +79,18 @@ class ClipFinder:
         if clip is None:
             raise JobError(self._not_there(clip_id, annotation))
         return clip
+
+    def is_annotated(self, clip_id: str) -> bool:
+        """Whether an annotation says which part of which input a clip is."""
+        return clip_id in self._said
+
+    def unspoken(self, clip_id: str) -> str:
+        """Why no annotation says which part of which input a clip is; "" where one does, or none has to."""
+        if clip_id in self._said:
+            return ""
+        if self._located is None or self._located.layout.takes_all:
+            return self._why
+        return f"{self._located.why} does not name it"
 
     def _annotated(self, annotation: Annotation) -> Clip | None:
         assert self._located
@@ -118,7 +130,7 @@ class ClipFinder:
             "that name, found neither; give the folder that was FRAMES when the data set was made"
         )
         if self._located and not self._located.layout.takes_all:
-            text += f", or its annotations: {self._located.why} does not name it"
+            text += f", or its annotations: {self.unspoken(clip_id)}"
         return f"{text}; and {self._why}" if self._why else text
 
 
@@ -127,7 +139,9 @@ def _path(root: str, clip_id: str) -> str:
 
 
 def _in_tree(root: str, clip_id: str) -> Clip | None:
-    """The clip of an id by the rules of :func:`discover_tree`; None where there is none."""
+    """The clip of an id by the rules of :func:`discover_tree`; None where there is none, or outside of it."""
+    if os.pardir in clip_id.split("/"):
+        return None
     path = _path(root, clip_id)
     is_root = clip_id == os.path.basename(os.path.abspath(root))
     for folder_path in (path, root) if is_root else (path,):

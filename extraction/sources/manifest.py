@@ -184,6 +184,10 @@ def _entry_of(
     path = _path_of(text["uri"], where, base, allow_outside, remote is not None)
     places = remote if remote is not None and _SCHEME.match(path) else DISK
     try:
+        places.expect_place(path)
+    except JobError as error:
+        raise JobError(f"{where}: {error}") from error
+    try:
         clip = Clip(
             clip_id,
             places.uri(path),

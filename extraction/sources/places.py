@@ -15,6 +15,9 @@ class Places(Protocol):
     def foresee(self, paths: Iterable[str]) -> None:
         """Is told what will be looked at, where that is known beforehand."""
 
+    def expect_place(self, path: str) -> None:
+        """Raises a JobError where nothing can lie there, whatever is put there."""
+
     def identity(self, path: str) -> Hashable:
         """What is the same for two paths to one folder."""
 
@@ -36,6 +39,9 @@ class Disk:
 
     def foresee(self, paths: Iterable[str]) -> None:
         """Has nothing to prepare."""
+
+    def expect_place(self, path: str) -> None:
+        """Any path may be one."""
 
     def identity(self, path: str) -> Hashable:
         """Device and inode: a link may lead into a folder that it lies in."""

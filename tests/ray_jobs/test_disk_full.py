@@ -1,10 +1,7 @@
 """A disk that is full in the middle of a job."""
 
-import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,17 +10,6 @@ pytest.importorskip("mediapipe.python.solutions", reason="needs the legacy line 
 from storage.dataset import Dataset
 
 pytestmark = pytest.mark.serial
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", folder]
-    if os.geteuid() or shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
-        pytest.skip("a small disk can only be made by root, where mounting is allowed")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_the_job_stops_says_why_and_goes_on(small_disk, portrait, landmarks, tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,12 +12,15 @@ import pytest
 from flaky_s3 import Fault, FlakyS3
 
 from extraction.clips import Clip
+from extraction.detectors import DetectorOptions
 from extraction.errors import JobError
 from ray_jobs import remote_places
 from ray_jobs.config import JobConfig
 from ray_jobs.job import Inputs, check, discover
+from ray_jobs.remote_model import with_model_here
+from ray_jobs.remote_places import RemotePlaces
 from storage.files import Store
-from storage.stores import location_of, mtime_ns, uri_of
+from storage.stores import Stores, location_of, mtime_ns, uri_of
 
 
 def upload(folder: Path, uri: str) -> None:
@@ -165,6 +169,71 @@ def test_rows_hold_no_credentials(uri, tmp_path):
     with pytest.raises(JobError, match=r"line 2: a uri is kept in the data set") as caught:
         discover(Inputs(manifest=str(tmp_path / "clips.csv")))
     assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "text"),
+    [
+        ("foo://x/y", "foo://x: not a location that can be opened"),
+        ("s3:///y", "expected the name of a bucket behind s3://"),
+        ("s3://AKIA:UN/LIKELY@bucket/y", "found one with a colon"),
+    ],
+)
+def test_a_row_that_names_no_place_is_told(uri, text, tmp_path):
+    (tmp_path / "clips.csv").write_text(f"clip_id,uri\na,/a\nb,{uri}\n")
+    with pytest.raises(JobError, match=rf"clips\.csv, line 3: .*{text}") as caught:
+        discover(Inputs(manifest=str(tmp_path / "clips.csv")))
+    assert "LIKELY" not in str(caught.value)
+
+
+@pytest.mark.parametrize("many_rows", [1, 1000])
+def test_a_row_in_no_bucket_is_a_clip_that_is_not_there(many_rows, s3_uri, monkeypatch):
+    monkeypatch.setattr(remote_places, "_MANY_ROWS", many_rows)
+    Store(s3_uri).write("clips.csv", b"clip_id,uri\na,s3://no-such-bucket/a\nb,s3://no-such-bucket/b.mp4\n")
+    clips = discover(Inputs(manifest=s3_uri.replace("?", "/clips.csv?"))).clips
+    assert [(clip.clip_id, clip.kind, clip.fingerprint) for clip in clips] == [
+        ("a", "frames", ""),
+        ("b", "video", ""),
+    ]
+
+
+def test_only_what_rows_name_is_kept_of_a_listing(s3_uri, monkeypatch):
+    monkeypatch.setattr(remote_places, "_MANY_ROWS", 1)
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        Store(s3_uri).write(name, b"1")
+    places = RemotePlaces(Stores(s3_uri))
+    places.foresee([f"{location_of(s3_uri)}/{name}" for name in ("a.mp4", "gone.mp4")])
+    assert [os.path.basename(path) for path in places._files] == ["a.mp4"]
+
+
+@pytest.fixture
+def narrow(moto) -> Iterator[FlakyS3]:
+    """A bucket of which one may list what is below ``mine/`` and get objects, but not list the top."""
+    with FlakyS3(moto) as s3:
+        Store(f"s3://bucket?{s3.query}").write("mine/a/0.png", b"1")
+        Store(f"s3://bucket?{s3.query}").write("mine.csv", b"clip_id,uri\na,mine/a\n")
+        s3.add(Fault("error", status=403, code="AccessDenied", path=r"^/bucket/?$", method="HEAD"))
+        s3.add(Fault("error", status=403, code="AccessDenied", path=r"^/bucket/?\?(?!.*prefix=mine)"))
+        yield s3
+
+
+def test_the_right_to_the_place_itself_is_enough(narrow, tmp_path, monkeypatch):
+    monkeypatch.setenv("LANDMARKS_MODELS", str(tmp_path))
+    frames, manifest = f"s3://bucket/mine?{narrow.query}", f"s3://bucket/mine.csv?{narrow.query}"
+    assert [clip.clip_id for clip in discover(Inputs(frames)).clips] == ["a"]
+    assert [clip.clip_id for clip in discover(Inputs(manifest=manifest)).clips] == ["a"]
+    config = JobConfig(str(tmp_path / "out"), DetectorOptions(engine="os:getcwd", model=manifest))
+    assert with_model_here(config).model_uri == manifest
+    with pytest.raises(JobError, match="the right to list and read there"):
+        discover(Inputs(f"s3://bucket/other?{narrow.query}"))
+
+
+@pytest.mark.parametrize("name", ["frames", "manifest", "annotations"])
+def test_what_is_no_place_is_refused_without_showing_it(name):
+    for uri in ("s3://AKIA:UN/LIKELY@bucket/x", "s3:///LIKELY", "s3://[LIKELY/x"):
+        with pytest.raises(JobError, match=r"expected the name of a bucket|Invalid IPv6 URL") as caught:
+            Inputs(**{name: uri})
+        assert "LIKELY" not in str(caught.value)
 
 
 def test_a_manifest_that_is_not_there(s3_uri):

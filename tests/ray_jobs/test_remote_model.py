@@ -4,13 +4,15 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from flaky_s3 import FlakyS3
+from flaky_s3 import Fault, FlakyS3
 
 from extraction.detectors import DetectorOptions
 from extraction.errors import JobError
 from ray_jobs.config import JobConfig
 from ray_jobs.remote_model import local_model, with_local_model, with_model_here
+from ray_jobs.same_code import SameCode, code_version, expect_same_code
 from storage.files import Store
 
 
@@ -76,3 +78,33 @@ def test_every_machine_holds_the_digest(s3_uri, shared_models, tmp_path):
     Store(s3_uri).write("selfie.tflite", model.read_bytes() + b"\0")
     with pytest.raises(JobError, match="expected the model with SHA-256"):
         create_detector(with_local_model(here.detector, uri))
+
+
+def test_a_worker_that_cannot_have_it_says_so(s3_uri, tmp_path, monkeypatch):
+    """In place of a receipt; raised by an actor while it is made, Ray would tell it by a trace."""
+    import ray
+
+    uri = s3_uri.replace("?", "/gone.task?")
+    config = JobConfig(str(tmp_path / "out"), DetectorOptions(engine="holistic", model=uri), model_uri=uri)
+    monkeypatch.setattr(ray, "get", lambda arguments: arguments)
+    worker = SameCode(code_version(), "head", [{"config": config, "job_id": "job"}])
+    (receipt,) = worker(pa.table({"shard": [0]})).column("receipt").to_pylist()
+    with pytest.raises(
+        JobError, match=r"^--model s3://bucket/\w+/gone.task: there is no such file or folder"
+    ):
+        expect_same_code(receipt)
+
+
+def test_workers_are_patient_with_its_store(moto, monkeypatch):
+    """A store that is away for a while keeps a person waiting for seconds, and a worker for minutes."""
+    with FlakyS3(moto) as s3:
+        uri = f"s3://bucket/patience/a.task?{s3.query}"
+        Store(f"s3://bucket/patience?{s3.query}").write("a.task", b"one")
+        monkeypatch.setattr("storage.files._FIRST_ANSWER_S", 0.1)
+        s3.add(Fault("error", times=2))
+        with pytest.raises(JobError, match="wait until it answers well again"):
+            with_model_here(JobConfig("out", DetectorOptions(engine="os:getcwd", model=uri)))
+        s3.heal()
+        away = s3.add(Fault("error", times=2))
+        assert Path(local_model(uri)).read_bytes() == b"one"
+        assert away.hits == 2

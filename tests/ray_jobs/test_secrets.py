@@ -72,6 +72,13 @@ def test_submit_takes_none(uri):
         assert PASSWORD not in str(caught.value)
 
 
+def test_submit_takes_none_that_a_slash_cuts_in_two():
+    with pytest.raises(JobError, match=r"^frames: .* write %2F for /") as caught:
+        entrypoint_of([f"s3://{USER}:a/{PASSWORD}@bucket/x", "/out"])
+    assert PASSWORD not in str(caught.value)
+    assert USER not in str(caught.value)
+
+
 def test_submit_makes_paths_absolute_and_keeps_options(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # extract's own; a job has its cluster

@@ -1,12 +1,14 @@
 """Remote clips fetched ahead of a worker: whole, in order, within bounds, and gone afterwards."""
 
+import functools
+import http.server
 import os
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
-from flaky_s3 import Fault, FlakyS3
+from flaky_s3 import Fault, FlakyS3, Request
 
 from extraction.clips import Clip
 from extraction.errors import ClipError, JobError
@@ -151,6 +153,129 @@ def test_a_clip_that_cannot_be_had_fails_alone(uri, s3):
     assert all(
         str(failed[clip.clip_id]).startswith(f"{clip.uri}: ") for clip in clips if clip.clip_id in failed
     )
+
+
+def test_what_no_machine_can_have_fails_alone(uri, s3):
+    """Archived, encrypted with a key of the client's, with names that no disk takes, or in no bucket."""
+    store = Store(uri)
+    store.write(f"c1/{'n' * 260}.png", FRAME)
+    store.write(f"{'v' * 260}.mp4", FRAME)
+    clips = [*found(uri), Clip("lost", "s3://no-such-bucket/a", "frames")]
+    s3.add(Fault("error", status=403, code="InvalidObjectState", path="c0/1.png", method="GET"))
+    s3.add(Fault("error", status=400, code="InvalidRequest", path="c2/1.png", method="HEAD"))
+    failed: dict[str, ClipError] = {}
+    with staged(clips, Stores(uri, HASTY), PLENTY) as inputs:
+        for clip in clips:
+            try:
+                with inputs.here(clip):
+                    pass
+            except ClipError as error:
+                failed[clip.clip_id[:4]] = error
+    reasons = {clip_id: (error.stage, error.reason) for clip_id, error in failed.items()}
+    assert reasons == {
+        **dict.fromkeys(("c0", "c1", "c2", "vvvv"), ("open", "unreadable")),
+        "lost": ("open", "missing"),
+    }
+    assert "takes no file of its name: File name too long" in str(failed["c1"])
+
+
+def test_credentials_that_have_expired_stop_the_job(uri, s3):
+    """HEAD says of them what it says of one file that is encrypted."""
+    clips = found(uri)[:1]
+    s3.add(Fault("error", status=400, code="ExpiredToken", path="(png|max-keys=1000&prefix=)?$"))
+    with staged(clips, Stores(uri, HASTY), PLENTY) as inputs, pytest.raises(JobError, match="have expired"):
+        take_all(inputs, clips)
+
+
+class Chunked(http.server.SimpleHTTPRequestHandler):
+    """Does not say how long its answers are."""
+
+    def send_header(self, keyword: str, value: str) -> None:
+        if keyword != "Content-Length":
+            super().send_header(keyword, value)
+
+    def log_message(self, format: str, *_: object) -> None:  # noqa: A002
+        """Says nothing."""
+
+
+def test_what_has_no_size_fails_alone(tmp_path):
+    pytest.importorskip("aiohttp")
+    (tmp_path / "a.mp4").write_bytes(FRAME)
+    handler = functools.partial(Chunked, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        clip = Clip("a", f"http://127.0.0.1:{server.server_port}/a.mp4", "video")
+        with (
+            staged([clip], Stores(), PLENTY) as inputs,
+            pytest.raises(ClipError, match=r"does not say how large a\.mp4 is") as caught,
+            inputs.here(clip),
+        ):
+            pass
+        server.shutdown()
+        thread.join()
+    assert caught.value.reason == "unreadable"
+
+
+@pytest.fixture
+def full_disk(small_disk, s3, s3_uri, monkeypatch) -> str:
+    """Clips of which each fits on the disk of 40 kB that they are fetched to, and no two of the large."""
+    monkeypatch.setattr("tempfile.tempdir", str(small_disk))
+    there = f"{s3_uri.partition('?')[0]}?{s3.query}"
+    store = Store(there)
+    for clip in range(6):
+        store.write(f"c{clip}/0.png", FRAME * (30 if clip < 2 else 4))
+        store.write(f"c{clip}/1.png", FRAME)
+    s3.heal()
+    return there
+
+
+def test_a_full_disk_takes_one_after_the_other(full_disk, small_disk):
+    clips = found(full_disk)
+    ranges = [*clips, clips[0]]  # the first is asked for again, and was let go since
+    with staged(ranges, Stores(full_disk), PLENTY) as inputs:
+        for clip in ranges:
+            with inputs.here(clip) as here:
+                time.sleep(0.1)
+                assert current_fingerprint(here) == clip.fingerprint
+    assert os.listdir(small_disk) == []
+
+
+def test_a_full_disk_is_waited_for(full_disk, small_disk):
+    """What others hold there they let go."""
+    clips = found(full_disk)[:1]
+    (small_disk / "others").write_bytes(b"x" * 30_000)
+    leave = threading.Timer(0.5, (small_disk / "others").unlink)
+    leave.start()
+    with staged(clips, Stores(full_disk), PLENTY) as inputs, inputs.here(clips[0]) as here:
+        assert current_fingerprint(here) == clips[0].fingerprint
+    leave.join()
+
+
+def test_a_clip_that_is_too_large_for_the_disk_stops_the_job(full_disk):
+    Store(full_disk).write("c1/0.png", FRAME * 60)
+    clips = found(full_disk)
+    with staged(clips, Stores(full_disk), PLENTY) as inputs:
+        with inputs.here(clips[0]):
+            pass
+        with pytest.raises(JobError, match=r"cannot take the inputs.*No space left"), inputs.here(clips[1]):
+            pass
+
+
+def test_nothing_of_a_failed_fetch_comes_later(full_disk, s3):
+    clips = found(full_disk)[:2]
+    slow = s3.add(Fault("slow", seconds=1.0, times=1, path="c1/1.png", method="GET"))
+    with staged(clips, Stores(full_disk), PLENTY) as inputs:
+        with inputs.here(clips[0]):
+            wait_for(lambda: slow.hits)
+        with inputs.here(clips[1]) as here:
+            gets = [request for request in s3.requests if asked(request) == ("GET", "c1/1.png")]
+            assert len(gets) == 2  # the slow one has been answered, not only the one that counts
+            assert current_fingerprint(here) == clips[1].fingerprint
+
+
+def asked(request: Request) -> tuple[str, str]:
+    return request.method, "/".join(request.path.partition("?")[0].split("/")[-2:])
 
 
 def test_what_changed_since_it_was_planned_is_noticed(uri):
