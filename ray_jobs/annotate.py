@@ -21,6 +21,7 @@ from extraction.sources.datasets.locating import Located
 from extraction.sources.datasets.matching import annotated, annotations_of, is_input, match, other_length
 from extraction.sources.datasets.registry import find_dataset
 from extraction.sources.datasets.tails import Tails
+from extraction.sources.frame_folder import natural_order
 from ray_jobs.command_options import Json
 from ray_jobs.datasets import about, annotation_rows
 from storage.annotations import Said, read_about, read_annotations, summed_up, write_annotations
@@ -29,6 +30,7 @@ from storage.dataset import Dataset
 from storage.running import JobMark
 
 _SHOWN = 5
+_COPIES_SHOWN = 3
 
 
 def annotate(
@@ -53,9 +55,9 @@ def annotate(
     if not said:
         raise JobError(f"--dataset {located.layout.name}: found no annotation: give --annotations FILE")
     planned = target.plan().clips
-    matched = matching(planned, said, located.layout)
+    matched, copies = matching(planned, said, located.layout)
     if not matched:
-        raise JobError(_none_matched(target, planned, said))
+        raise JobError(_none_matched(target, planned, said, copies))
     looked = _look(target, planned, said, located)
     mark = JobMark(target.store)
     mark.take()
@@ -69,7 +71,7 @@ def annotate(
         changes = annotate_rows(target, _said_of(matched, planned, located), before_commit=still_ours)
         kept = looked.annotated if looked else _with_what_lay_there(target, located, said, holes)
         assert kept is not None
-        rows = _rows(kept, planned, matched)
+        rows = _rows(_with_copies(kept, copies), planned, matched)
         still_ours()
         write_annotations(target.store, rows, summed_up(about(kept), rows))
     finally:
@@ -87,7 +89,8 @@ def annotate(
         "shards": changes.shards,
         "other_split": moved,
         "other_range": cut,
-        "holes": dict(Counter(hole.kind for hole in holes)),
+        "found_twice": [hole.clip_id for hole in copies],
+        "holes": dict(Counter(hole.kind for hole in (*holes, *copies))),
     }
     if as_json:
         print(json.dumps(told, indent=2))
@@ -113,12 +116,15 @@ def _look(
         return None
 
 
-def matching(clips: Sequence[Clip], said: Sequence[Annotation], layout: Layout) -> Mapping[str, Annotation]:
+def matching(
+    clips: Sequence[Clip], said: Sequence[Annotation], layout: Layout
+) -> tuple[Mapping[str, Annotation], tuple[Hole, ...]]:
     """Finds the annotation of each clip of a data set of landmarks; looks at no frame.
 
     A clip whose id is not annotated may have been extracted without ``--dataset``: it is known by the end of
-    its id, or of its uri, as frames on the disk are. One that is not the annotated range of its video is not
-    the annotated clip.
+    its id, or of its uri, as frames on the disk are: of several the nearest to the top, then the first in
+    natural order. Of a table of one's own, whose ids may be short, an end has to be that of one clip alone. A
+    clip that is not the annotated range of its video is not the annotated clip.
 
     Args:
         clips: Of the data set.
@@ -126,31 +132,44 @@ def matching(clips: Sequence[Clip], said: Sequence[Annotation], layout: Layout) 
         layout: Of which they are.
 
     Returns:
-        Clip id, in the data set, to annotation; each annotation once.
+        Clip id, in the data set, to annotation, each annotation once; and a hole for each that has several.
     """
     by_id = {annotation.clip_id: annotation for annotation in said}
-    matched = {clip.clip_id: by_id[clip.clip_id] for clip in clips if clip.clip_id in by_id}
-    rest = [
-        clip for clip in clips if clip.clip_id not in matched and is_input(layout, clip.clip_id, clip.kind)
-    ]
-    if not rest:
-        return matched
+    own = {clip.clip_id: clip for clip in clips if clip.clip_id in by_id}
+    matched = {clip_id: by_id[clip_id] for clip_id in own}
+    others = {
+        clip.clip_id: clip
+        for clip in clips
+        if clip.clip_id not in own and is_input(layout, clip.clip_id, clip.kind)
+    }
+    rest, holes = [others[clip_id] for clip_id in natural_order(others)], []
     ends = (Tails((clip.clip_id, clip) for clip in rest), Tails((_stem(clip), clip) for clip in rest))
-    for annotation in said:
-        found = _first_of(annotation, ends, layout) if annotation.clip_id not in matched else None
-        if found is not None:
-            matched.setdefault(found.clip_id, annotation)
-    return matched
+    for annotation in said if rest else ():
+        if annotation.clip_id in own and layout.takes_all:
+            continue  # named in full
+        fits = _fitting(annotation, ends, layout)
+        if annotation.clip_id in own:
+            fits = [own[annotation.clip_id], *fits]
+        if len(fits) > 1:
+            shown = "; ".join(clip.uri for clip in fits[:_COPIES_SHOWN])
+            holes.append(Hole("found-twice", annotation.clip_id, shown))
+        if len(fits) == 1 or (fits and not layout.takes_all):
+            matched.setdefault(fits[0].clip_id, annotation)
+    return matched, tuple(holes)
 
 
-def _first_of(annotation: Annotation, ends: Sequence[Tails[Clip]], layout: Layout) -> Clip | None:
+def _fitting(annotation: Annotation, ends: Sequence[Tails[Clip]], layout: Layout) -> list[Clip]:
     for source in annotation.sources:
         for tails in ends:
-            for clip in tails.find(source.tail):
-                wanted = source.span if clip.is_part else annotated(annotation, source, clip, layout).span
-                if clip.span == wanted:
-                    return clip
-    return None
+            fits = [
+                clip
+                for clip in tails.find(source.tail)
+                if clip.span
+                == (source.span if clip.is_part else annotated(annotation, source, clip, layout).span)
+            ]
+            if fits:
+                return fits
+    return []
 
 
 def _stem(clip: Clip) -> str:
@@ -230,12 +249,25 @@ def _by_end(clip_id: str, by_tail: Mapping[str, Annotation]) -> Annotation | Non
     return next((by_tail[tail] for tail in tails if tail in by_tail), None)
 
 
-def _none_matched(target: Dataset, planned: Sequence[Clip], said: Sequence[Annotation]) -> str:
+def _with_copies(kept: AnnotatedSet, copies: Sequence[Hole]) -> AnnotatedSet:
+    """With holes of clips that stand in the data set twice, unless the look at their frames told that."""
+    known = {hole.clip_id for hole in kept.holes if hole.kind == "found-twice"}
+    return replace(kept, holes=(*kept.holes, *(hole for hole in copies if hole.clip_id not in known)))
+
+
+def _none_matched(
+    target: Dataset, planned: Sequence[Clip], said: Sequence[Annotation], copies: Sequence[Hole]
+) -> str:
     first = planned[0].clip_id if planned else ""
     text = (
         f"{target.store.location}: none of its {len(planned):,} clips, such as {first!r}, is one of "
         f"{len(said):,} annotated ones, such as {said[0].clip_id!r}: is it this data set?"
     )
+    if copies:
+        text += (
+            f" {len(copies):,} could each be one of several, such as {copies[0].clip_id!r} ("
+            f"{copies[0].detail}): write the clips' whole ids"
+        )
     if any(source.is_part for annotation in said for source in annotation.sources):
         text += (
             " A whole video is not an annotated part of it: extract with --dataset NAME into a new folder to "
@@ -255,10 +287,17 @@ def _tell(console: Console, target: Dataset, located: Located, told: Mapping[str
         f"{told['without_annotation']:,} are not; {told['clips']:,} finished clips changed, in "
         f"{told['shards']:,} shards"
     )
+    if copies := told["found_twice"]:
+        nearest = "the nearest to the top is annotated, of two the first by name"
+        how = "none of them is annotated: write the whole id" if located.layout.takes_all else nearest
+        console.print(f"{len(copies):,} annotations fit several clips ({escape(_some(copies))}): {how}")
     for what, ids in (("in another split", told["other_split"]), ("another range", told["other_range"])):
         if ids:
-            more = ", ..." if len(ids) > _SHOWN else ""
             console.print(
-                f"{len(ids):,} clips are now {what} ({escape(', '.join(ids[:_SHOWN]))}{more}): they stay as "
-                "they were extracted; extract into a new folder to change that"
+                f"{len(ids):,} clips are now {what} ({escape(_some(ids))}): they stay as they were; "
+                "extract into a new folder to change that"
             )
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from extraction.clips import ANNOTATIONS, RANGE, Clip, from_uri
+from extraction.clips import RANGE, Clip, from_uri, printable
 from extraction.draw import Image, draw, frame_landmarks, read_classes
 from extraction.drawn_sheet import black, resized
 from extraction.errors import ClipError, JobError
 from extraction.frames import Frame, FrameOptions, open_frames
 from extraction.landmarks import ClipLandmarks, FrameLandmarks, FrameStatus
 from extraction.sources import ClipFinder
+from extraction.sources.frame_folder import fingerprint_of_part
 from ray_jobs.staging import staged
 from storage.dataset import Dataset
 from storage.pieces import ClipPieces, find_pieces
@@ -49,18 +50,19 @@ class Background:
             clip: As they describe it.
 
         Raises:
-            JobError: If it is not there.
+            JobError: If it is not there, or nobody can say which part of what is there it is.
         """
         assert self.frames is not None
         if is_remote(self.frames):
-            return replace(clip, uri=_moved(clip.uri, str(dataset.config().get("source")), self.frames))
+            return replace(clip, uri=_moved(clip.uri, dataset.config().get("source"), self.frames))
         finder = self._finders.get(dataset.store.location)
         if finder is None:
             finder = self._finders[dataset.store.location] = self._finder(dataset)
         found = finder.find(clip.clip_id)
         # Annotations know whether this copy of a file is the whole or the part alone; rows, what it was then.
-        by_annotation = any(getattr(found, name) is not None for name in ANNOTATIONS)
-        ranges = found if by_annotation else clip
+        ranges = found if finder.is_annotated(clip.clip_id) else clip
+        if (why := finder.unspoken(clip.clip_id)) and not _is_the_same(found, clip):
+            raise JobError(_cannot_say(found, clip, why))
         values: dict[str, Any] = {name: getattr(ranges, name) for name in RANGE}
         return replace(clip, uri=found.uri, kind=found.kind, **values)
 
@@ -262,17 +264,42 @@ class ClipFrames:
             ) from error
 
     def _where(self) -> str:
-        return self._background.frames or from_uri(self._pieces.uri)
+        place = self._background.frames or self._pieces.uri
+        return location_of(place) if is_remote(place) else printable(from_uri(place))
 
 
-def _moved(uri: str, source: str, frames: str) -> str:
+def _is_the_same(found: Clip, clip: Clip) -> bool:
+    """Whether a file, or a folder, is the input of a clip, as far as that can be told without annotations."""
+    if clip.fingerprint and fingerprint_of_part(found.fingerprint, clip) == clip.fingerprint:
+        return True
+    is_unknown = "video" in (found.kind, clip.kind) and 0 in (found.num_frames, clip.num_frames)
+    return not clip.is_part and (is_unknown or found.num_frames == clip.num_frames)
+
+
+def _cannot_say(found: Clip, clip: Clip, why: str) -> str:
+    was = "as a part of a longer input" if clip.is_part else f"of an input of {clip.num_frames:,} frames"
+    # What else could be done about annotations is no help here.
+    return (
+        f"{clip.clip_id!r}: it was extracted {was}, and no annotation says which part of "
+        f"{printable(found.path)} ({found.num_frames:,} frames) that is: {why.partition('. ')[0]}; say where "
+        "the annotations lie with --annotations DIR, or draw without the frames: --on black"
+    )
+
+
+def _moved(uri: str, source: object, frames: str) -> str:
     """Where a clip lies now, if all that was below one place lies on an object store.
 
     Args:
         uri: Where it lay.
-        source: What was FRAMES then.
+        source: What was FRAMES then; None where the data set does not say.
         frames: What is FRAMES now: a URI, perhaps with how to reach its store.
     """
+    if not isinstance(source, str):
+        raise JobError(
+            f"--frames {location_of(frames)}: the data set does not say of what it was made (source, in "
+            "dataset.json), so nobody knows where its clips lie below that: give --frames a folder of this "
+            "machine, or draw without: --on black"
+        )
     was, root = (location_of(x) if is_remote(x) else from_uri(x) for x in (uri, source))
     if not was.startswith(root.rstrip("/") + "/"):
         raise JobError(

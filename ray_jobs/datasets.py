@@ -1,7 +1,7 @@
 """``landmarks datasets`` and ``landmarks check-dataset``; and what a job tells and keeps of annotations."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from typing import Annotated, Any
@@ -80,35 +80,64 @@ def annotation_rows(annotated: AnnotatedSet, ids: Mapping[str, str] | None = Non
     return rows
 
 
-def told(annotated: AnnotatedSet | None, found: pa.Table, plan: Plan) -> list[str]:
+def with_known(annotated: AnnotatedSet | None, found: pa.Table, clips: pa.Table, plan: Plan) -> pa.Table:
+    """Clips with the annotations that the plan knows, wherever those who found them say nothing.
+
+    A plain folder speaks of no annotation, annotations of the clips that stand in them; a manifest, or a
+    table of one's own, only of the columns that it fills. Of the rest holds what `landmarks annotate` wrote.
+
+    Args:
+        annotated: What the annotations say.
+        found: All clips that were found, in the schema of plans.
+        clips: Some of them, to be given what is known.
+        plan: As it stands.
+    """
+    if not plan.table.num_rows:
+        return clips
+    speaks_of_all = annotated is not None and not LAYOUTS[annotated.name].takes_all
+    place = pc.index_in(clips["clip_id"], plan.table["clip_id"])
+    is_known, is_unnamed = pc.is_valid(place), pa.scalar(False)
+    if annotated is not None:
+        named = pa.array([annotation.clip_id for annotation in annotated.annotations], pa.string())
+        is_unnamed = pc.invert(pc.is_in(clips["clip_id"], named))
+    for name in ANNOTATIONS:
+        is_filled = speaks_of_all or found[name].null_count < found.num_rows
+        keeps = pc.and_(is_known, is_unnamed) if is_filled else is_known
+        said = pc.if_else(keeps, plan.table[name].take(place), clips[name])
+        clips = clips.set_column(clips.schema.get_field_index(name), clips.schema.field(name), said)
+    return clips
+
+
+def told(
+    annotated: AnnotatedSet | None, found: pa.Table, plan: Plan, finished: Collection[int]
+) -> tuple[str, ...]:
     """Lines about the annotations of what was found, for the beginning of a job.
 
     Args:
         annotated: What the annotations say.
         found: The clips, in the schema of plans.
         plan: As the job made it; of finished clips it says what their rows say.
+        finished: Shards that stand.
     """
     lines = _holes_told(annotated) if annotated else []
     if parts := pc.sum(reduce(pc.or_, [pc.is_valid(found[name]) for name in RANGE])).as_py():
         lines.append(f"{parts:,} clips are ranges of their inputs")
-    if outdated := _outdated(annotated, found, plan):
+    done = plan.table.filter(pc.is_in(plan.table["shard"], pa.array(finished, pa.int32())))
+    if outdated := _outdated(annotated, found, Plan.of(done)):
         lines.append(
             f"the annotations of {len(outdated):,} finished clips have changed since ({_some(outdated)}): "
             "`landmarks annotate OUT ROOT --dataset NAME` brings them up to date without extracting anything"
         )
-    return lines
+    return tuple(lines)
 
 
 def _outdated(annotated: AnnotatedSet | None, found: pa.Table, plan: Plan) -> list[str]:
-    """Clips of which the plan, and with it their rows, say something else; a plain folder says nothing."""
-    names = list(ANNOTATIONS)
-    if annotated is None or LAYOUTS[annotated.name].takes_all:
-        # A table of one's own, or a manifest, speaks only of the columns that it fills.
-        names = [name for name in names if found[name].null_count < found.num_rows]
+    """Clips of which the plan, and with it their rows, say something else."""
+    found = with_known(annotated, found, found, plan)
     place = pc.index_in(found["clip_id"], plan.table["clip_id"])
     found, place = found.filter(pc.is_valid(place)), place.drop_null()
     outdated: set[str] = set()
-    for name in names:
+    for name in ANNOTATIONS:
         old, new = plan.table[name].take(place), found[name]
         differ = pc.coalesce(pc.not_equal(old, new), pc.xor(pc.is_null(old), pc.is_null(new)))
         outdated.update(found["clip_id"].filter(differ).to_pylist())

@@ -158,12 +158,23 @@ def _check_samples(clip: str | None, kind: str, given: Mapping[str, object]) -> 
 
 
 def _check_background(on: str, frames: str | None, annotations: str | None) -> None:
+    from storage.s3 import expect_place
+    from storage.stores import is_remote, location_of
+
     if on not in ("frames", "black"):
         raise JobError(f"--on must be 'frames' or 'black', found {on!r}")
     if on == "black" and frames is not None:
         raise JobError("--frames is for --on frames: on black no input is needed, leave one of them out")
     if annotations is not None and frames is None:
         raise JobError("--annotations goes with --frames ROOT: clips are found there by what they say")
+    if frames is None or not is_remote(frames):
+        return
+    expect_place(frames)
+    if annotations is not None:
+        raise JobError(
+            f"--annotations goes with a folder of this machine, found --frames {location_of(frames)}: below "
+            "a URI each clip lies where it lay below FRAMES then: leave --annotations out"
+        )
 
 
 def _clip(

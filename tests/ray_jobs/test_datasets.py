@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ import pytest
 from real_dataset import POINTS, make_dataset, real_landmarks
 from small_datasets import MAKERS, copied_sample, how2sign, write
 
+from extraction.clips import Clip
+from extraction.sources.datasets.annotation import Annotation, Source
 from extraction.sources.datasets.layout import Expected
 from extraction.sources.datasets.matching import match
 from extraction.sources.datasets.registry import LAYOUTS, find_dataset
+from ray_jobs.annotate import matching
 from ray_jobs.cli import main
 from ray_jobs.datasets import census, store_annotations, told
 from ray_jobs.job import Inputs, discover, resolved
@@ -145,7 +149,7 @@ class TestInputs:
             assert not (tmp_path / "out").exists()
 
     def told(self, found, plan):
-        return told(found.annotated, tabulated(found.clips), plan)
+        return told(found.annotated, tabulated(found.clips), plan, plan.shards)
 
     def test_what_is_told_of_changed_annotations(self, tmp_path, shared_clips):
         root = MAKERS["phoenix-2014-t"](tmp_path, shared_clips)
@@ -159,6 +163,9 @@ class TestInputs:
             "1 finished clips have changed since (dev/french_a1)" in line for line in self.told(again, plan)
         )
         assert [clip.fingerprint for clip in again.clips] == [clip.fingerprint for clip in found.clips]
+        assert not any(
+            "changed since" in line for line in told(again.annotated, tabulated(again.clips), plan, ())
+        ), "clips that wait will be extracted with what is said now"
 
     def test_ranges_are_counted(self, tmp_path, shared_clips):
         found = discover(Inputs(frames=str(how2sign(tmp_path, shared_clips, uncut=True)), dataset="how2sign"))
@@ -197,6 +204,12 @@ class TestAnnotate:
             4,
         )
 
+    def test_a_file_uri_is_a_path(self, run, dataset, root):
+        assert run("annotate", dataset.store.root, f"file://{root}")[0] == 0
+        given = f"file://{root / 'annotations'}"
+        assert run("annotate", dataset.store.root, "--annotations", given)[0] == 0
+        assert run("check-dataset", "auto", f"file://{root}") == run("check-dataset", "auto", root)
+
     def test_frames_need_not_be_there(self, run, dataset, root):
         shutil.rmtree(root / "features")
         assert run("annotate", dataset.store.root, root)[0] == 0
@@ -228,6 +241,24 @@ class TestAnnotate:
         row = dataset.read_clip("train/wave").to_pylist()[0]
         assert (row["text"], row["label"]) == ('a "b", null ', "7")
         assert row["gloss"] == "__ON__ HALLO null GRAD", "a column the table does not have stays as it is"
+
+    def test_an_end_that_several_clips_have_is_none_of_them(self, run, dataset, tmp_path):
+        plan = dataset.plan()
+        twin = [replace(c, clip_id="dev/wave") if c.clip_id == "dev/french_a1" else c for c in plan.clips]
+        dataset.write_plan(Plan(twin, plan.shards))
+        table = write(tmp_path / "said.csv", "clip_id,gloss\nwave,A\nsquats,B\n")
+        options = [dataset.store.root, "--dataset", "frames", "--annotations", table]
+        told = json.loads(run("annotate", *options, "--json")[1])
+        assert (told["matched"], told["found_twice"], told["holes"]) == (1, ["wave"], {"found-twice": 1})
+        assert dataset.read_clip("train/wave")["gloss"].to_pylist() == ["__ON__ HALLO null GRAD"]
+        assert dataset.read_clip("test/squats")["gloss"].to_pylist() == ["B"]
+        assert read_about(dataset.store).examples["found-twice"] == ["wave"]
+        text = run("annotate", *options)[1]
+        assert "1 annotations fit several clips (wave): none of them is annotated: write the whole id" in text
+        write(table, "clip_id,gloss\nwave,A\n")
+        code, _, errors = run("annotate", *options)
+        assert code == 2
+        assert "'wave' (/in/dev/french_a1; /in/train/wave): write the clips' whole ids" in errors
 
     def test_what_was_missing_on_the_disk_stays_told(self, run, tmp_path, shared_clips):
         root = MAKERS["phoenix-2014-t"](tmp_path / "in", shared_clips)
@@ -299,6 +330,29 @@ def extracted(out: Path, inputs: Inputs, clips: Path) -> Dataset:
     if inputs.dataset:
         store_annotations(dataset, found)
     return dataset
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("turn", [1, -1])
+def test_of_several_copies_the_first_in_natural_order_and_it_is_told(turn):
+    """Not the first of the plan, where long clips stand first."""
+    said = [Annotation(name, (Source(name),), "train") for name in ("S1", "S2", "S3")]
+    ids = ["frames_9/S1", "frames_10/S1", "S2", "copy/S2", "copy/deep/S3", "other/S3"]
+    clips = [Clip(clip_id, f"/d/{clip_id}", "frames") for clip_id in ids][::turn]
+    matched, holes = matching(clips, said, LAYOUTS["csl-daily"])
+    assert {clip_id: a.clip_id for clip_id, a in matched.items()} == {
+        "frames_9/S1": "S1",
+        "S2": "S2",
+        "other/S3": "S3",
+    }
+    assert [(hole.kind, hole.clip_id, hole.detail) for hole in holes] == [
+        ("found-twice", "S1", "/d/frames_9/S1; /d/frames_10/S1"),
+        ("found-twice", "S2", "/d/S2; /d/copy/S2"),
+        ("found-twice", "S3", "/d/other/S3; /d/copy/deep/S3"),
+    ]
+    matched, holes = matching(clips, said, LAYOUTS["frames"])
+    assert list(matched) == ["S2"], "named in full"
+    assert [hole.clip_id for hole in holes] == ["S1", "S3"]
 
 
 @pytest.mark.once

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,68 @@ def test_annotations_that_lie_elsewhere(tmp_path, shared_clips, capsys):
     assert_drawn(clip, extracted_again, options, tmp_path, capsys)
 
 
+@pytest.mark.once
+class TestWithoutAnnotations:
+    """Which part of a file a clip is, only they know; better no picture than one of other frames."""
+
+    @pytest.fixture
+    def fails(self, tmp_path, capsys):
+        def call(clip: str, frames: Path) -> str:
+            command = ["draw", "--frames", str(frames), "--frame", "3", "--to", str(tmp_path)]
+            assert main([*command, "--", str(tmp_path / "out"), clip]) == 2
+            return capsys.readouterr().err
+
+        return call
+
+    def test_a_part_may_be_a_file_of_its_own_now(self, tmp_path, shared_clips, fails, capsys):
+        root = small_datasets.how2sign(tmp_path / "uncut", shared_clips, uncut=True)
+        clip = next(
+            c for c in extracted(tmp_path / "out", "how2sign", root) if c.clip_id.endswith("_10-5-rgb_front")
+        )
+        cut = small_datasets.how2sign(tmp_path / "cut", shared_clips)
+        bare = tmp_path / f"bare/{clip.clip_id}.mp4"
+        small_datasets.link_video(shared_clips, "gabguerin_a1.mp4", bare)
+        message = fails(clip.clip_id, bare.parent)
+        assert "it was extracted as a part of a longer input, and no annotation says" in message
+        assert "--annotations DIR, or draw without the frames: --on black" in message
+        # With an annotation that says nothing else, the file is the whole clip.
+        for table in cut.rglob("*.csv"):
+            table.write_text(table.read_text().replace('He said "hi', ""))
+        now = match(find_dataset("how2sign", str(cut))).clips[0]
+        assert (now.clip_id, now.text, now.is_part) == (clip.clip_id, None, False)
+        assert_drawn(now, tmp_path / "out", ["--frames", cut], tmp_path, capsys)
+
+    def test_a_whole_file_may_be_another_one_now(self, tmp_path, shared_clips, fails):
+        root = small_datasets.wlasl(tmp_path / "old", shared_clips)
+        extracted(tmp_path / "out", "wlasl", root)
+        (root / "WLASL_v0.3.json").unlink()
+        small_datasets.link_video(shared_clips, "wave_pose_testvideo.mp4", root / "now/00004.mp4")
+        assert "it was extracted of an input of 65 frames" in fails("00004", root / "now")
+
+    def test_one_that_others_annotations_do_not_name(self, tmp_path, shared_clips, fails):
+        root = small_datasets.wlasl(tmp_path / "old", shared_clips)
+        extracted(tmp_path / "out", "wlasl", root)
+        table = root / "WLASL_v0.3.json"
+        table.write_text(table.read_text().replace("00003", "00009"))
+        video = root / "videos/00003.mp4"
+        video.unlink()
+        shutil.copy(shared_clips / "videos/gabguerin_a1.mp4", video)
+        os.utime(video, (1, 1))
+        assert "WLASL_v0.3.json in" in (message := fails("00003", root))
+        assert "does not name it" in message
+
+    def test_the_same_file_is_known(self, tmp_path, shared_clips, capsys):
+        """By its name, size and time; and one that was whole by its length."""
+        root = small_datasets.wlasl(tmp_path / "old", shared_clips)
+        clips = extracted(tmp_path / "out", "wlasl", root)
+        (root / "WLASL_v0.3.json").unlink()
+        assert sum(clip.is_part for clip in clips) == 1
+        for clip in clips:
+            assert_drawn(clip, tmp_path / "out", ["--frames", root / "videos"], tmp_path, capsys)
+        os.utime(root / "videos/69241.mp4", (1, 1), follow_symlinks=False)
+        assert_drawn(clips[0], tmp_path / "out", ["--frames", f"file://{root}/videos"], tmp_path, capsys)
+
+
 def test_ids_that_look_like_options(tmp_path, shared_clips, capsys):
     root = small_datasets.how2sign(tmp_path / "in", shared_clips)
     clips = extracted(tmp_path / "out", "how2sign", root)
@@ -139,3 +202,8 @@ def test_annotations_are_for_data_sets_known_by_name(real_dataset, phoenix_root,
     assert "was not made with --dataset NAME" in capsys.readouterr().err
     assert main([*shared, "--annotations", str(tmp_path)]) == 2
     assert "--annotations goes with --frames ROOT" in capsys.readouterr().err
+    remote = "s3://KEY:SECRET@bucket/frames"
+    assert main([*shared, "--frames", remote, "--annotations", str(tmp_path)]) == 2
+    assert "found --frames s3://bucket/frames: below a URI each clip lies" in capsys.readouterr().err
+    assert main([*shared, "--frames", "s3://KEY:unlik/ely@bucket/frames"]) == 2
+    assert "unlik" not in capsys.readouterr().err

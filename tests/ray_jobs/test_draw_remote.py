@@ -8,7 +8,9 @@ from PIL import Image
 from real_dataset import POINTS, real_landmarks
 
 from extraction.clips import Clip, to_uri
+from extraction.errors import JobError
 from ray_jobs.cli import main
+from ray_jobs.clip_frames import Background
 from storage.dataset import Dataset
 from storage.files import Store
 from storage.plan import Plan
@@ -55,6 +57,27 @@ def test_frames_that_were_taken_there(remote, shared_clips, tmp_path, capsys):
     assert main(["draw", out, CLIP, "--frames", remote, *options]) == 0, capsys.readouterr().err
     with Image.open(capsys.readouterr().out.strip()) as image:
         assert image.n_frames == 3
+
+
+def test_no_error_holds_credentials(remote, shared_clips, tmp_path, capsys):
+    files = Store(remote)
+    for file in sorted(files.names(CLIP))[10:]:
+        files.delete(file)
+    source = uri_of(location_of(remote))
+    out = extracted(tmp_path / "out", source, uri_of(f"{source}/{CLIP}"), shared_clips)
+    given = remote.replace("s3://", "s3://UNLIKELYKEY:UNLIKELYSECRET@")
+    assert main(["draw", out, CLIP, "--frames", given, "--frame", "20", "--to", str(tmp_path)]) == 2
+    message = capsys.readouterr().err
+    assert f"frame 20 is no longer in {location_of(remote)}: give --frames" in message
+    assert "UNLIKELY" not in message
+    assert "endpoint_override" not in message
+
+
+def test_a_data_set_that_does_not_say_of_what_it_was_made(tmp_path):
+    dataset = Dataset(str(tmp_path / "out"))
+    dataset.create({"engine": "any"}, "0f", {})
+    with pytest.raises(JobError, match=r"--frames s3://b/f: the data set does not say of what it was made"):
+        Background(frames="s3://b/f").find(dataset, Clip("a", "/in/a", "frames"))
 
 
 @pytest.mark.parametrize(

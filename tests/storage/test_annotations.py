@@ -117,6 +117,14 @@ def test_the_same_again_writes_nothing(dataset):
     assert {p: p.stat().st_mtime_ns for p in Path(dataset.store.root).rglob("*") if p.is_file()} == seen
 
 
+def test_no_clip_of_the_plan_becomes_an_object(dataset, monkeypatch):
+    """A million take 10 s, and were made three times."""
+    with monkeypatch.context() as patched:
+        patched.setattr(Plan, "clips", property(lambda _: pytest.fail("made")))
+        assert annotate(dataset, SAID).planned == 4
+    assert {clip.label for clip in dataset.plan().clips} == {"41", None}
+
+
 def test_annotations_can_be_taken_back(dataset):
     nothing = dict.fromkeys(ANNOTATIONS)
     annotate(dataset, {"train/wave": nothing})
@@ -274,7 +282,7 @@ def test_the_table_and_what_it_says_in_short(tmp_path):
 
 def test_a_table_of_before_there_was_the_own_id(tmp_path):
     store = Dataset(str(tmp_path / "out")).store
-    rows = [row("a", "/in/a"), row("c", "/in/c", "unannotated")]
+    rows = [{**row("a", "/in/a"), "dataset_id": "a"}, row("c", "/in/c", "unannotated")]
     write_annotations(store, rows, summed_up(About("x", "y"), rows))
     path = store.full("annotations.parquet")
     metadata = pq.read_schema(path).metadata
@@ -283,6 +291,9 @@ def test_a_table_of_before_there_was_the_own_id(tmp_path):
     assert "dataset_id" not in pq.read_schema(path).names
     assert read_annotations(store)["dataset_id"].to_pylist() == ["a", None]
     assert read_about(store).annotated == 1
+    assert write_annotations(store, rows, read_about(store)), "it is written anew"
+    assert pq.read_schema(path).names == ANNOTATION_SCHEMA.names
+    assert not write_annotations(store, rows, read_about(store))
 
 
 def test_a_table_that_is_damaged_is_told_and_can_be_written_anew(tmp_path):

@@ -1,5 +1,6 @@
 import contextlib
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -130,6 +131,7 @@ def test_files_and_folders_are_told_apart(store):
 
 def test_file_uris_are_paths(tmp_path):
     assert Store(f"file://{tmp_path}").root == str(tmp_path)
+    assert Store(f"file://{tmp_path}/a%20b").root == f"{tmp_path}/a b"
     with pytest.raises(JobError, match="carrier-pigeon://bucket"):
         Store("carrier-pigeon://bucket")
 
@@ -138,6 +140,29 @@ def test_messages_do_not_show_an_access_key():
     store = Store("s3://user:secret@bucket/folder?region=us-east-1&scheme=http")
     assert (store.location, store.is_local) == ("s3://bucket/folder", False)
     assert store.full("a") == "s3://bucket/folder/a"
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        (
+            "s3://AKIAUSER:un likely@bucket/x",
+            "s3://bucket/x: not a location that can be opened: Cannot parse",
+        ),
+        (
+            "s3://AKIAUSER:un%2Flikely@bucket/x?region=us-east-1&scheme=ftp",
+            "Invalid S3 connection scheme 'ftp'",
+        ),
+        ("s3://AKIAUSER:un/likely@bucket/x", "a bucket, found one with a colon.*write %2F for /"),
+        ("gs://AKIAUSER:un/likely@bucket/x", "a bucket, found one with a colon"),
+        ("s3:///bucket/x", "expected the name of a bucket behind s3://, as in s3://bucket/folder"),
+        ("s3://[b/unlikely", "not a location that can be opened: Invalid IPv6 URL"),
+    ],
+)
+def test_what_is_no_place_is_refused_without_showing_it(uri, said):
+    with pytest.raises(JobError, match=said) as caught:
+        Store(uri)
+    assert not re.search("un.?likely|AKIAUSER|likely@", str(caught.value))
 
 
 @contextlib.contextmanager

@@ -91,6 +91,49 @@ def test_a_scheme_that_only_fsspec_knows(tmp_path):
     assert fetch(store, f"{name}/a.png", str(tmp_path / "a.png")) == 2
 
 
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_read_that_breaks_off_is_the_stores_fault(failures, tmp_path):
+    """Of stores whose errors are not S3's: tried again, and then told of the store, not of this machine."""
+    fsspec = pytest.importorskip("fsspec")
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    left = [failures]
+
+    class Breaking(MemoryFileSystem):
+        protocol = "breaking"
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return super()._strip_protocol(path.replace("breaking://", "memory://"))
+
+        def _open(self, path, *arguments, **options):
+            file = super()._open(path, *arguments, **options)
+            file.read = self._broken(file.read)
+            return file
+
+        def _broken(self, read):
+            def broken(length=-1):
+                if left[0]:
+                    left[0] -= 1
+                    raise OSError("Google Cloud returned: connection reset")
+                return read(length)
+
+            return broken
+
+    fsspec.register_implementation("breaking", Breaking, clobber=True)
+    Breaking().pipe({"/bucket/in/a": b"12"})
+    store, name = Stores().of("breaking://bucket/in/a")
+    if failures < 3:
+        assert fetch(store, name, str(tmp_path / "a")) == 2
+        assert (tmp_path / "a").read_bytes() == b"12"
+        return
+    with pytest.raises(
+        JobError, match=r"^breaking://.*: cannot be read: Google Cloud .*tried 3 times"
+    ) as caught:
+        fetch(store, name, str(tmp_path / "a"))
+    assert not is_denied(caught.value)
+
+
 @pytest.mark.parametrize("scheme", ["nosuchscheme", "az"])
 def test_a_scheme_that_nothing_here_knows(scheme):
     with pytest.raises(JobError, match=f"{scheme}://bucket.*fsspec"):

@@ -90,6 +90,8 @@ def match(
             clips.append(clip)
             uris[clip.clip_id] = clip.uri
     known = {clip.uri for a in annotations for source in a.sources for clip in tails.find(source.tail)}
+    if layout.takes_all:  # another clip of the same name is a clip of its own
+        known = set(uris.values())
     rest = [clip for clip in inputs if clip.uri not in known]
     if annotations:
         found_holes += [Hole("unannotated", clip.clip_id, clip.uri) for clip in rest]
@@ -118,6 +120,10 @@ def _clip_of(annotation: Annotation, tails: Tails[Clip], layout: Layout, holes: 
         if len(found) > 1:
             shown = "; ".join(clip.uri for clip in found[:3])
             holes.append(Hole("found-twice", annotation.clip_id, shown))
+            if layout.takes_all:  # these are no copies of each other, but clips of one name
+                found = [clip for clip in found if clip.clip_id == source.tail]
+        if not found:
+            return None
         clip = annotated(annotation, source, found[0], layout)
         holes += other_length(annotation, clip)
         return clip

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from extraction.clips import printable
+from extraction.clips import from_uri, printable
 from extraction.errors import JobError
 from extraction.sources.datasets import (
     autsl,
@@ -39,13 +39,14 @@ def find_dataset(name: str, root: str | None, annotations: str | None = None) ->
 
     Args:
         name: Of a data set, or ``"auto"``.
-        root: The folder that was unpacked; None where only annotations are wanted.
-        annotations: Where the annotations lie, if not there.
+        root: The folder that was unpacked, or its ``file://`` URI; None where only annotations are wanted.
+        annotations: Where the annotations lie, if not there; likewise.
 
     Raises:
         JobError: If there is no such name, or the data set is not there; with ``"auto"`` if none is, or
             several are, naming what was looked for.
     """
+    root, annotations = (place and from_uri(place) for place in (root, annotations))
     if name != AUTO:
         if name not in LAYOUTS:
             raise JobError(f"--dataset: expected {', '.join(LAYOUTS)} or {AUTO}, found {name!r}")

@@ -79,6 +79,26 @@ def test_of_two_copies_the_one_that_was_extracted(tmp_path, shared_clips):
     assert find_clip(str(root), "69241", "wlasl") == clip
 
 
+def test_no_annotation_leads_out_of_the_folder(tmp_path, shared_clips):
+    root = how2sign(tmp_path / "in", shared_clips, uncut=True)
+    (video,) = root.rglob("*.mp4")
+    shutil.copy(video, tmp_path / "other.mp4")
+    (path,) = root.rglob("how2sign_realigned_train.csv")
+    path.write_text(path.read_text().replace("--7E2sU6zP4-5-rgb_front", "../other"))
+    with pytest.raises(JobError, match=r"as '--7E2sU6zP4_10-5-rgb_front' or '\.\./other' at any depth"):
+        find_clip(str(root), "--7E2sU6zP4_10-5-rgb_front", "how2sign")
+    with pytest.raises(JobError, match="expected its frames in"):
+        find_clip(str(root), "../other")
+
+
+def test_a_file_uri_is_a_path(tmp_path, shared_clips):
+    root = MAKERS["autsl"](tmp_path, shared_clips)
+    for name, clip_id in ((None, "train/signer0_sample1_color"), ("autsl", "train/signer0_sample1")):
+        assert find_clip(f"file://{root}", clip_id, name) == find_clip(str(root), clip_id, name)
+    clip = find_clip(str(root), "train/signer0_sample1", "autsl")
+    assert find_clip(f"file://{root}", clip.clip_id, "autsl", f"file://{root}") == clip
+
+
 def test_annotations_elsewhere_or_gone(tmp_path, shared_clips):
     root = MAKERS["phoenix-2014-t"](tmp_path / "in", shared_clips)
     clip = find_clip(str(root), "dev/french_a1", "phoenix-2014-t")

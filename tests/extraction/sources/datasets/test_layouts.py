@@ -379,6 +379,18 @@ def test_one_video_in_two_places(tmp_path, shared_clips):
     assert len(discovery.clips) == 2
 
 
+def test_a_short_id_that_several_clips_have_loses_none_of_them(tmp_path):
+    for name in ("001", "extra/001", "a/002", "b/002"):
+        (tmp_path / "frames" / name).mkdir(parents=True)
+        (tmp_path / "frames" / name / "1.png").write_bytes(b"x")
+    table = tmp_path / "said.csv"
+    table.write_text("clip_id,gloss\n001,A\n002,B\n")
+    discovery = match(find_dataset("frames", str(tmp_path / "frames"), str(table)))
+    glosses = {clip.clip_id: clip.gloss for clip in discovery.clips}
+    assert glosses == {"001": "A", "extra/001": None, "a/002": None, "b/002": None}
+    assert holes(discovery)["found-twice"] == ["001", "002"]
+
+
 def test_the_wrong_folder_of_clips(tmp_path, shared_clips):
     root = MAKERS["phoenix-2014-t"](tmp_path, shared_clips)
     shutil.rmtree(root / "PHOENIX-2014-T/features/fullFrame-210x260px/dev")
