@@ -83,6 +83,8 @@ def test_killed_and_resumed_from_s3(local, moto, tmp_path):
 
         killed = begin(uri, out, str(scratch))
         wait_for(lambda: killed.poll() is not None or (out.exists() and Dataset(str(out)).done()))
+        before = set(fetched(scratch))  # of the shard that stands, perhaps: it may be gone at any moment
+        wait_for(lambda: killed.poll() is not None or set(fetched(scratch)) - before)
         killed.kill()
         printed = killed.communicate()[0]
         assert killed.returncode == -signal.SIGKILL, printed
