@@ -1,12 +1,13 @@
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from small_disk import small_disk_at
 
+from ray_jobs.cli import main
 from ray_jobs.demo_clips import make_demo_clips
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
@@ -71,10 +72,18 @@ def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """40 kB, and what is mounted anew with more."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", folder]
-    if os.geteuid() or shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
-        pytest.skip("a small disk can only be made by root, where mounting is allowed")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    with small_disk_at(tmp_path / "disk", "40k") as folder:
+        yield folder
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that ends with a code; gives what it says: of code 2 its error."""
+
+    def call(code: int, *arguments: object) -> str:
+        assert main([*map(str, arguments)]) == code
+        output = capsys.readouterr()
+        assert "Traceback" not in output.err
+        return output.err if code == 2 else output.out
+
+    return call

@@ -3,21 +3,6 @@
 import json
 import os
 
-import pytest
-
-from ray_jobs.cli import main
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
-    def call(code: int, *arguments: object) -> str:
-        assert main([*map(str, arguments)]) == code
-        output = capsys.readouterr()
-        assert "Traceback" not in output.err
-        return output.err if code == 2 else output.out
-
-    return call
-
 
 def test_a_data_set_is_decoded_once(run, real_dataset, tmp_path):
     out, cache = real_dataset.store.root, tmp_path / "cache"

@@ -7,19 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from ray_jobs.cli import main
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
-    def call(code: int, *arguments: object) -> str:
-        assert main([*map(str, arguments)]) == code
-        output = capsys.readouterr()
-        assert "Traceback" not in output.err
-        return output.err if code == 2 else output.out
-
-    return call
-
 
 @pytest.fixture
 def old(run, real_dataset, tmp_path) -> Path:

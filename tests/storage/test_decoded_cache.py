@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from real_dataset import make_dataset
+from small_disk import small_disk_at
 
 from extraction.errors import JobError
 from storage import decoded_cache
@@ -201,13 +202,8 @@ def test_more_files_than_a_process_may_map(real_dataset, tmp_path, monkeypatch):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]
-    if os.geteuid() or shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only a user who may mount can make a small disk")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
+    with small_disk_at(tmp_path / "disk", "1m") as folder:
+        yield folder
 
 
 def test_a_full_disk_is_told_at_once_and_what_was_written_is_whole(real_dataset, small_disk):
