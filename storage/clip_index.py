@@ -1,6 +1,7 @@
 """Where each clip stands, and its points read from there without the rest of the file: no torch in it."""
 
 import hashlib
+import itertools
 import os
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
@@ -188,13 +189,30 @@ def written_anew(location: str, shard: str) -> JobError:
 class _OpenShard:
     """A file, and the points and values a point of the parts to be read from it.
 
-    One of this machine stays what it was when it was opened, so that the ids of a row group's clips are read
-    but once: they cost a sixth of what it takes to read a clip at random.
+    One of this machine stays what it was when it was opened, so that all ids of its clips are read at once,
+    and once: with each row group they cost a sixth of the time.
+
+    Attributes:
+        file: The open file.
+        shapes: Part name to points and values a point.
+        is_local: Whether it is a file of this machine.
     """
 
     file: pq.ParquetFile
     shapes: dict[str, tuple[int, int]]
-    clip_ids: dict[int, list[str]] = field(default_factory=dict)
+    is_local: bool
+    _ids: list[list[str]] = field(default_factory=list)
+
+    def ids_of(self, group: int) -> list[str]:
+        """Ids of the clips in a row group's rows; none where they have to be read with it."""
+        if not self.is_local:
+            return []
+        if not self._ids:
+            ids = iter(self.file.read(columns=["clip_id"], use_threads=False)["clip_id"].to_pylist())
+            for number in range(self.file.num_row_groups):
+                num_rows = self.file.metadata.row_group(number).num_rows
+                self._ids.append(list(itertools.islice(ids, num_rows)))
+        return self._ids[group]
 
 
 _Row = tuple[str, dict[str, Floats]]
@@ -273,13 +291,11 @@ class PointReader:
             opened = self._open(self._dataset, shard)
             if group >= opened.file.num_row_groups:
                 raise written_anew(self._location, shard)
-            ids = opened.clip_ids.get(group)
-            columns = [*opened.shapes, *(["clip_id"] if ids is None else [])]
-            table = opened.file.read_row_group(group, columns=columns, use_threads=False)
-            if ids is None:
-                ids = table["clip_id"].to_pylist()
-                if self._dataset.store.is_local:
-                    opened.clip_ids[group] = ids
+            ids, columns = opened.ids_of(group), list(opened.shapes)
+            table = opened.file.read_row_group(
+                group, columns=columns if ids else [*columns, "clip_id"], use_threads=False
+            )
+            ids = ids or table["clip_id"].to_pylist()
             return list(zip(ids, row_arrays(table, opened.shapes), strict=True))
         except FileNotFoundError as error:
             raise written_anew(self._location, shard) from error
@@ -293,7 +309,8 @@ class PointReader:
             shapes = part_shapes(file.schema_arrow)
             if not _fits(self._layout, shapes):
                 raise written_anew(self._location, shard)
-            self._files[shard] = _OpenShard(file, {part: shapes[part] for part in self._layout.parts})
+            kept = {part: shapes[part] for part in self._layout.parts}
+            self._files[shard] = _OpenShard(file, kept, dataset.store.is_local)
             while len(self._files) > _OPEN_SHARDS:
                 self._files.popitem(last=False)[1].file.close(force=True)
         self._files.move_to_end(shard)
