@@ -1,10 +1,9 @@
 """Where each clip stands, and its points read from there without the rest of the file: no torch in it."""
 
 import hashlib
-import itertools
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -189,34 +188,19 @@ def written_anew(location: str, shard: str) -> JobError:
 class _OpenShard:
     """A file, and the points and values a point of the parts to be read from it.
 
-    One of this machine stays what it was when it was opened, so that all ids of its clips are read at once,
-    and once: with each row group they cost a sixth of the time.
-
     Attributes:
         file: The open file.
         shapes: Part name to points and values a point.
-        is_local: Whether it is a file of this machine.
+        is_known: Whether it is the file that was indexed, so that ids need not be read with each row group.
     """
 
     file: pq.ParquetFile
     shapes: dict[str, tuple[int, int]]
-    is_local: bool
-    _ids: list[list[str]] = field(default_factory=list)
-
-    def ids_of(self, group: int) -> list[str]:
-        """Ids of the clips in a row group's rows; none where they have to be read with it."""
-        if not self.is_local:
-            return []
-        if not self._ids:
-            ids = iter(self.file.read(columns=["clip_id"], use_threads=False)["clip_id"].to_pylist())
-            for number in range(self.file.num_row_groups):
-                num_rows = self.file.metadata.row_group(number).num_rows
-                self._ids.append(list(itertools.islice(ids, num_rows)))
-        return self._ids[group]
+    is_known: bool
 
 
-_Row = tuple[str, dict[str, Floats]]
-"""Id of the clip it is of, and its parts."""
+_Row = tuple[str | None, dict[str, Floats]]
+"""Id of the clip it is of, where the file may be another one by now; and its parts."""
 
 
 class PointReader:
@@ -229,16 +213,26 @@ class PointReader:
         location: The data set's folder, or a URI.
         layout: Which points.
         kept_groups: Decoded row groups to keep.
+        fingerprints: Of the shards as they were indexed. A shard of this machine that is not what it was is
+            refused; of one without, each clip's id is read along and compared.
     """
 
-    def __init__(self, location: str, layout: PointLayout, kept_groups: int = 1) -> None:
+    def __init__(
+        self,
+        location: str,
+        layout: PointLayout,
+        kept_groups: int = 1,
+        fingerprints: Mapping[str, str] | None = None,
+    ) -> None:
         self._location = location
         self._layout = layout
         self._kept_groups = kept_groups
+        self._fingerprints = dict(fingerprints or {})
         self._forget()
 
     def __getstate__(self) -> dict[str, object]:
-        return {"_location": self._location, "_layout": self._layout, "_kept_groups": self._kept_groups}
+        names = ("_location", "_layout", "_kept_groups", "_fingerprints")
+        return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         for name, value in state.items():
@@ -270,7 +264,7 @@ class PointReader:
 
     def _row(self, place: ClipPlace, group: int, row: int) -> dict[str, Floats]:
         rows = self._group(place.shard, group)
-        if row >= len(rows) or rows[row][0] != place.clip_id:
+        if row >= len(rows) or rows[row][0] not in (None, place.clip_id):
             raise written_anew(self._location, place.shard)
         return rows[row][1]
 
@@ -291,11 +285,9 @@ class PointReader:
             opened = self._open(self._dataset, shard)
             if group >= opened.file.num_row_groups:
                 raise written_anew(self._location, shard)
-            ids, columns = opened.ids_of(group), list(opened.shapes)
-            table = opened.file.read_row_group(
-                group, columns=columns if ids else [*columns, "clip_id"], use_threads=False
-            )
-            ids = ids or table["clip_id"].to_pylist()
+            columns = [*opened.shapes, *([] if opened.is_known else ["clip_id"])]
+            table = opened.file.read_row_group(group, columns=columns, use_threads=False)
+            ids = [None] * table.num_rows if opened.is_known else table["clip_id"].to_pylist()
             return list(zip(ids, row_arrays(table, opened.shapes), strict=True))
         except FileNotFoundError as error:
             raise written_anew(self._location, shard) from error
@@ -310,11 +302,19 @@ class PointReader:
             if not _fits(self._layout, shapes):
                 raise written_anew(self._location, shard)
             kept = {part: shapes[part] for part in self._layout.parts}
-            self._files[shard] = _OpenShard(file, kept, dataset.store.is_local)
+            self._files[shard] = _OpenShard(file, kept, self._is_known(dataset, shard))
             while len(self._files) > _OPEN_SHARDS:
                 self._files.popitem(last=False)[1].file.close(force=True)
         self._files.move_to_end(shard)
         return self._files[shard]
+
+    def _is_known(self, dataset: Dataset, shard: str) -> bool:
+        """Whether a shard that was opened is the indexed one; asked for after that, as it may be replaced."""
+        if not dataset.store.is_local or shard not in self._fingerprints:
+            return False
+        if fingerprint(dataset, shard) != self._fingerprints[shard]:
+            raise written_anew(self._location, shard)
+        return True
 
 
 def _fits(layout: PointLayout, shapes: dict[str, tuple[int, int]]) -> bool:

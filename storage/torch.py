@@ -44,7 +44,10 @@ class _Source:
         cache: str | os.PathLike[str] | None,
     ) -> None:
         self.location = os.fspath(location)
-        self.index: ClipIndex = read_index(Dataset.open(self.location), splits, cache is not None)
+        dataset = Dataset.open(self.location)
+        # On an object store they cost requests, and ids, which come along with what is read, do instead.
+        wanted = cache is not None or dataset.store.is_local
+        self.index: ClipIndex = read_index(dataset, splits, with_fingerprints=wanted)
         self.layout: PointLayout = point_layout(points, self.index.num_points)
         self.transform = transform
         self.fill = fill
@@ -68,7 +71,7 @@ class _Source:
 
     def _reader(self) -> PointReader | CachedReader:
         """For one thread."""
-        return self._cached or PointReader(self.location, self.layout)
+        return self._cached or PointReader(self.location, self.layout, fingerprints=self.index.fingerprints)
 
     def _sample(self, place: ClipPlace, points: Floats) -> Sample:
         torch = pytorch()
