@@ -25,7 +25,6 @@ class Way:
 
     Attributes:
         name: For a person.
-        of_videos: Whether it reads the videos, and not the folders of frames.
         command: Of inputs and a folder of its own.
         results: Files in that folder that are whole results, as far as their names tell.
         rate: Frames per second in the steady state, of a run that was watched and its folder.
@@ -33,7 +32,6 @@ class Way:
     """
 
     name: str
-    of_videos: bool
     command: Callable[[Inputs, Path], list[str]]
     results: Callable[[Path], list[Path]]
     rate: Callable[[Inputs, Watched, Path], float]
@@ -87,13 +85,12 @@ def ways(python: Path, workers: int) -> dict[str, Way]:
         return [str(python), str(HERE / "peers_bare.py"), str(workers), *map(str, inputs.folders())]
 
     return {
-        "ours": Way("landmarks extract", False, ours, _shards, _rate_of_job, _whole_rows),
-        "bare": Way("bare loop", False, bare, lambda _: [], _rate_printed, lambda *_: (0, 0)),
-        "pool": Way("pool, static chunks", False, pool, _pickles, _rate_printed, _whole_pickle),
+        "ours": Way("landmarks extract", ours, _shards, _rate_of_job, _whole_rows),
+        "bare": Way("bare loop", bare, lambda _: [], _rate_printed, lambda *_: (0, 0)),
+        "pool": Way("pool, static chunks", pool, _pickles, _rate_printed, _whole_pickle),
         **{
             f"pool-{mode}": Way(
                 f"pool, detectors {mode}",
-                False,
                 partial(pool, detectors=mode),
                 _pickles,
                 _rate_printed,
@@ -103,7 +100,6 @@ def ways(python: Path, workers: int) -> dict[str, Way]:
         },
         "ours-videos": Way(
             "landmarks extract, videos",
-            True,
             partial(ours, videos=True),
             _shards,
             _rate_of_job,
@@ -111,7 +107,6 @@ def ways(python: Path, workers: int) -> dict[str, Way]:
         ),
         "poses": Way(
             "videos_to_poses",
-            True,
             to_poses,
             lambda out: list(out.glob("*.pose")),
             lambda inputs, _, out: _rate_of_files(inputs, out, workers),

@@ -12,6 +12,7 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pickle_trap import Runs
 
 from extraction.errors import JobError
 from extraction.untrusted_pickle import load_plain
@@ -53,14 +54,6 @@ def test_what_stands_behind_the_pickle_stays_there():
     file = io.BytesIO(pickle.dumps([1]) + b"rest")
     assert load_plain(file, "file.pkl") == [1]
     assert file.read() == b"rest"
-
-
-class Runs:
-    def __init__(self, *call: object) -> None:
-        self.call = call
-
-    def __reduce__(self):
-        return self.call[0], self.call[1:]
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pickle_trap import Runs
 
 from extraction.errors import JobError
 from storage import restricted_pickle
@@ -94,14 +95,6 @@ def test_a_tensor_does_not_leave_its_storage():
         if wrong > 2:
             with pytest.raises(ValueError, match="leaves its storage"):
                 restricted_pickle.as_array(tensor)
-
-
-class Runs:
-    def __init__(self, *call: object) -> None:
-        self.call = call
-
-    def __reduce__(self):
-        return self.call[0], self.call[1:]
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
