@@ -148,6 +148,25 @@ def test_a_shard_that_was_written_anew_never_gives_another_clip(tmp_path, shared
         reader.points(places[0])
 
 
+def test_a_shard_that_was_indexed_is_known_by_its_fingerprint(tmp_path, shared_clips):
+    dataset = make_dataset(tmp_path / "out", shared_clips)
+    index = read_index(dataset, with_fingerprints=True)
+    place, where = index.places[0], str(tmp_path / "out")
+    reader = PointReader(where, point_layout(), fingerprints=index.fingerprints)
+    expected = PointReader(where, point_layout()).points(place)
+    np.testing.assert_array_equal(reader.points(place), expected)
+    sent = pickle.loads(pickle.dumps(reader))
+    shard = tmp_path / "out" / place.shard
+    table = pq.ParquetFile(shard).read()
+    shard.unlink()
+    other = table.set_column(table.column_names.index("gloss"), "gloss", pa.array(["X"] * len(table)))
+    pq.write_table(other, shard, row_group_size=4)
+    np.testing.assert_array_equal(reader.points(place), expected)  # of the file that it holds
+    with pytest.raises(JobError, match=r"was written anew since .*: open it again"):
+        sent.points(place)  # the same ids and lengths: nothing else would tell
+    PointReader(where, point_layout()).points(place)
+
+
 def test_a_shard_with_other_points_of_a_part(tmp_path, shared_clips):
     make_dataset(tmp_path / "out", shared_clips)
     place = read_index(Dataset(str(tmp_path / "out"))).places[0]
