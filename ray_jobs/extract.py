@@ -196,7 +196,8 @@ def _waiting_told(
         said = now
         return False
 
-    with _watched(look, if_any=bool(config.address)):
+    # A node may come within seconds: that it was waited for is said before.
+    with _watched(look, if_any=bool(config.address), first_after_s=0.0):
         yield
 
 
@@ -205,7 +206,7 @@ def _begun(dataset: Dataset) -> set[tuple[str, float]]:
 
 
 @contextmanager
-def _watched(look: Callable[[], bool], if_any: bool) -> Iterator[None]:
+def _watched(look: Callable[[], bool], if_any: bool, first_after_s: float = _PARKED_S) -> Iterator[None]:
     """While the body runs, looks every few seconds until a look says that it was the last one.
 
     A look that fails, because the cluster's head or the store is away for a moment, does not end the watch:
@@ -214,8 +215,9 @@ def _watched(look: Callable[[], bool], if_any: bool) -> Iterator[None]:
     stop = threading.Event()
 
     def watch() -> None:
-        failed = ""
-        while not stop.wait(_PARKED_S):
+        failed, pause_s = "", first_after_s
+        while not stop.wait(pause_s):
+            pause_s = _PARKED_S
             try:
                 if look():
                     return

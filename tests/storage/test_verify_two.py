@@ -40,7 +40,7 @@ def compared(a: Path, b: Path, **options: object) -> Comparison:
     return compare(open_source(str(a)), open_source(str(b)), **options)
 
 
-@pytest.mark.parametrize(("a", "b"), itertools.product(SOURCES, SOURCES))
+@pytest.mark.parametrize(("a", "b"), list(itertools.product(SOURCES, SOURCES)))
 def test_one_data_set_is_equal_to_itself_in_every_format(place, a, b):
     result = compared(place / a, place / b)
     assert result.is_equal, result.counts
