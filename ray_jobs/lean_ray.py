@@ -123,9 +123,13 @@ def without_helper_actors(cluster_resources: dict[str, float]) -> Iterator[None]
         return None
 
     def coordinator(*_args: object, **_kwargs: object) -> object:
-        # Ray's own, without an actor: it grants what is asked for.
+        # Ray's own, without an actor. It grants what is asked for, and once Ray Data knows how fast tasks are
+        # it asks for cores alone: without any memory for what tasks return, one worker of all goes on.
         fakes = importlib.import_module("ray.data._internal.cluster_autoscaler.fake_autoscaling_coordinator")
-        return fakes.FakeAutoscalingCoordinator(initial_cluster_resources=[cluster_resources])
+        granting = fakes.FakeAutoscalingCoordinator()
+        grant = granting.request_resources
+        granting.request_resources = lambda **asked: grant(**{**asked, "resources": [cluster_resources]})
+        return granting
 
     statistics = "ray.data._internal.stats._StatsManager"
     replacements: dict[str, Callable[..., Any]] = {
