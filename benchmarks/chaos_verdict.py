@@ -131,7 +131,7 @@ def _digest(landmarks: ClipLandmarks) -> str:
 def _left(out: Path, temporary: Path) -> list[str]:
     """Files that no job needs any more."""
     files = [os.path.join(place, name) for place, _, names in os.walk(out) for name in names]
-    running = [path for path in files if "/_running/" in path]
+    running = [path for path in files if "/_running/" in path or "/_partial/" in path]
     unfinished = [path for path in files if is_temporary(path)]
     others = [os.path.join(place, name) for place, _, names in os.walk(temporary) for name in names]
     return sorted({*running, *unfinished, *others})

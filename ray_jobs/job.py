@@ -21,6 +21,7 @@ from ray_jobs.config import JobConfig, usable_cores, versions
 from ray_jobs.datasets import store_annotations, told, with_known
 from ray_jobs.remote_inputs import discover_manifest, discover_remote_tree
 from storage.dataset import Dataset
+from storage.partial import PARTIAL, sweep_partial
 from storage.plan import Plan, Revision, revise, tabulated, to_clips
 from storage.running import JobMark
 from storage.s3 import expect_place
@@ -187,13 +188,21 @@ def job(
             if discovery.annotated:
                 mark.check()
                 store_annotations(dataset, discovery)
+            _sweep_partial(dataset, revision.plan)
             num_found, found, wanted = found.num_rows, None, None
             yield Prepared(mark.job_id, discovery, num_found, revision, notes)
     finally:
         with suppress(JobError):
             dataset.store.sweep()  # what workers left that were killed
+            sweep_partial(dataset.store)
         sweep_scratch()
         mark.release()
+
+
+def _sweep_partial(dataset: Dataset, plan: Plan) -> None:
+    """Deletes what was done of shards that stand by now, or have been dissolved."""
+    if dataset.store.is_local and dataset.store.exists(PARTIAL):
+        sweep_partial(dataset.store, set(plan.table["shard"].unique().to_pylist()) - dataset.done().keys())
 
 
 def resolved(inputs: Inputs) -> Inputs:

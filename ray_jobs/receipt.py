@@ -25,6 +25,8 @@ class Receipt:
         notice: What a person should know of this worker; "" otherwise.
         reasons: Failed clips by reason.
         examples: Reason to what one of these clips said.
+        kept: Of the clips, those that an earlier attempt at the shard had done before it was killed.
+        kept_frames: Frame positions of these.
         bad_node: Ray's id of the node that gave the shard back unmade; "" otherwise.
     """
 
@@ -43,6 +45,8 @@ class Receipt:
     notice: str = ""
     reasons: Mapping[str, int] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)
+    kept: int = 0
+    kept_frames: int = 0
     bad_node: str = ""
 
     def to_json(self) -> str:

@@ -148,6 +148,7 @@ def _tell_summary(console: Console, summary: Summary) -> None:
             f"extracted {summary.clips:,} clips, {summary.frames:,} frames "
             f"in {duration(summary.seconds)}{rate}"
             + (f" (first frame after {start:.1f} s)" if start is not None else "")
+            + (f"; {summary.kept:,} more clips were done before a kill" if summary.kept else "")
         )
     lost = {
         event.removeprefix("lost: "): n for event, n in summary.events.items() if event.startswith("lost")

@@ -5,7 +5,7 @@ import socket
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -21,11 +21,13 @@ from ray_jobs.nodes import has_other_nodes, node_id
 from ray_jobs.placement import delegate_here
 from ray_jobs.receipt import Receipt
 from ray_jobs.remote_model import with_local_model
+from ray_jobs.same_code import code_version
 from ray_jobs.staging import Staged, staged
 from ray_jobs.stopwatch import Stopwatch
 from ray_jobs.worker_log import WorkerLog
 from storage.dataset import Dataset
 from storage.files import Store
+from storage.partial import PartialShard
 from storage.rows import Provenance, encode
 from storage.running import FOLDER, JobMark, WorkerStatus, count_start, host_name, report
 from storage.shards import Failure, Rows, shard_name, write_shard
@@ -51,6 +53,7 @@ class ShardWorker:
     def __init__(self, config: JobConfig, job_id: str, turn: int = 0) -> None:
         self._turn = turn
         self._options_hash = config.options_hash()
+        self._made_by = f"{code_version()}, options {self._options_hash}"
         self._precision = config.precision
         self._dataset = Dataset(config.out)
         self._mark = JobMark(self._dataset.store, job_id)
@@ -125,10 +128,12 @@ class ShardWorker:
             )
         progress = _Progress(self._dataset.store, self._name, self._host, shard, self._first_frame_at)
         before = Counter(self._detector.events), Counter(self._log.native.counts)
-        with staged(clips, self._stores, self._scratch_bytes) as inputs:
+        partial = PartialShard(self._dataset.store, shard, self._made_by)
+        to_do = [clip for clip in clips if clip not in partial]
+        with closing(partial), staged(to_do, self._stores, self._scratch_bytes) as inputs:
             info = self._start()
             progress.notice = self._detector.notice
-            outcomes = (self._outcome(clip, progress, inputs) for clip in clips)
+            outcomes = (self._outcome(clip, progress, inputs, partial) for clip in clips)
             failures = write_shard(
                 self._dataset.store,
                 shard,
@@ -138,6 +143,7 @@ class ShardWorker:
                 before_commit=self._mark.check,
                 has_masks=info.has_masks,
             )
+        partial.discard()
         self._first_frame_at = progress.first_frame_at
         events = dict(self._detector.events - before[0])
         self._metrics.detector_events(events)
@@ -156,6 +162,8 @@ class ShardWorker:
             notice=self._detector.notice,
             reasons=progress.reasons,
             examples=progress.examples,
+            kept=progress.kept,
+            kept_frames=progress.kept_frames,
         )
 
     def _empty_receipt(self, shard: int, stop: str = "") -> Receipt:
@@ -179,12 +187,18 @@ class ShardWorker:
             self._circuit.detector_missing(str(error))
             raise
 
-    def _outcome(self, clip: Clip, progress: "_Progress", inputs: Staged) -> Rows | Failure:
+    def _outcome(
+        self, clip: Clip, progress: "_Progress", inputs: Staged, partial: PartialShard
+    ) -> Rows | Failure:
         """What becomes of a clip; all that happens until the next one is asked for is writing."""
+        if clip in partial:
+            rows, frames = partial.rows(clip)
+            progress.keep(frames)
+            return rows
         self._writing.stop()
         outcome = self._extract(clip, progress, inputs)
         self._writing.start()
-        return outcome
+        return outcome if isinstance(outcome, Failure) else partial.keeping(clip, outcome)
 
     def _extract(self, clip: Clip, progress: "_Progress", inputs: Staged) -> Rows | Failure:
         try:
@@ -265,6 +279,8 @@ class _Progress:
     first_frame_at: float
     clips: int = 0
     frames: int = 0
+    kept: int = 0
+    kept_frames: int = 0
     failures: int = 0
     unreadable_frames: int = 0
     notice: str = ""
@@ -278,6 +294,13 @@ class _Progress:
         self.reasons[error.reason] = self.reasons.get(error.reason, 0) + 1
         self.examples[error.reason] = printable(str(error))[:_EXAMPLE_CHARACTERS]
 
+    def keep(self, frames: int) -> None:
+        """Counts a clip that an earlier attempt has done."""
+        self.clips += 1
+        self.frames += frames
+        self.kept += 1
+        self.kept_frames += frames
+
     def show(self, clip_frames: int, clip_id: str, child_pid: int | None) -> bool:
         """Writes a report if it is time for one, and says whether it was."""
         now = time.time()
@@ -290,6 +313,7 @@ class _Progress:
             shard=self.shard,
             clips=self.clips,
             frames=self.frames + clip_frames,
+            kept_frames=self.kept_frames,
             failures=self.failures,
             clip_id=clip_id,
             child_pid=child_pid,

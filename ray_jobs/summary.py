@@ -38,6 +38,7 @@ class Summary:
         splits: Clips by split, of all runs so far.
         shards: Shards made in this run.
         clips: Clips extracted in this run.
+        kept: Clips that stand now, of those that killed workers had done of shards that did not stand.
         failed: Clips that failed in this run.
         frames: Frames extracted in this run.
         unreadable_frames: Of these, frames that could not be read.
@@ -59,6 +60,7 @@ class Summary:
     splits: list[SplitProgress] = field(default_factory=list)
     shards: int = 0
     clips: int = 0
+    kept: int = 0
     failed: int = 0
     frames: int = 0
     unreadable_frames: int = 0
@@ -97,9 +99,10 @@ def sum_up(dataset: Dataset, prepared: Prepared, tally: Tally, began: float) -> 
         out=dataset.store.location,
         splits=list(splits),
         shards=len(receipts),
-        clips=sum(receipt.clips for receipt in receipts),
+        clips=sum(receipt.clips - receipt.kept for receipt in receipts),
+        kept=sum(receipt.kept for receipt in receipts),
         failed=sum(receipt.failed for receipt in receipts),
-        frames=sum(receipt.frames for receipt in receipts),
+        frames=sum(receipt.frames - receipt.kept_frames for receipt in receipts),
         unreadable_frames=sum(receipt.unreadable_frames for receipt in receipts),
         seconds=time.time() - began,
         workers=_by_worker(receipts),
@@ -131,7 +134,7 @@ def _by_worker(receipts: list[Receipt]) -> list[WorkerTotals]:
     for receipt in receipts:
         worker = totals.setdefault(receipt.worker, WorkerTotals(receipt.worker))
         worker.shards += 1
-        worker.frames += receipt.frames
+        worker.frames += receipt.frames - receipt.kept_frames
         if receipt.first_frame_at:
             worker.seconds = max(worker.seconds, receipt.finished_at - receipt.first_frame_at)
     return sorted(totals.values(), key=lambda worker: worker.worker)

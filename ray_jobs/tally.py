@@ -79,7 +79,8 @@ class Tally:
         active = [report for report in reports if report.shard not in done.shards]
         first = min(filter(None, (done.first_frame_at, *(r.first_frame_at for r in reports))), default=None)
         frames = done.frames + sum(r.frames for r in active)
-        rate = frames / (time.time() - first) if first and time.time() > first else None
+        kept = done.kept_frames + sum(r.kept_frames for r in active)
+        rate = (frames - kept) / (time.time() - first) if first and time.time() > first else None
         reasons, examples = done.reasons.copy(), done.examples.copy()
         for report in active:
             reasons.update(report.reasons)
@@ -136,6 +137,7 @@ class _Sums:
     shards: set[int] = field(default_factory=set)
     clips: int = 0
     frames: int = 0
+    kept_frames: int = 0
     failed: int = 0
     first_frame_at: float = 0.0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -150,6 +152,7 @@ class _Sums:
             self.shards.add(receipt.shard)
             self.clips += receipt.clips
             self.frames += receipt.frames
+            self.kept_frames += receipt.kept_frames
             self.failed += receipt.failed
             self.reasons.update(receipt.reasons)
             self.examples.update(receipt.examples)

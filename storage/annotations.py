@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 
 from extraction.clips import ANNOTATIONS
 from extraction.errors import JobError
-from storage.dataset import ANNOTATION_TABLE, Dataset, expect_plain
+from storage.dataset import ANNOTATION_TABLE, Dataset
 from storage.files import Store
 from storage.plan import Plan
-from storage.schema import clip_schema, parquet_options
+from storage.schema import clip_schema, expect_plain, parquet_options
 from storage.shards import damaged_shard
 
 ANNOTATION_SCHEMA = pa.schema(

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from extraction.errors import JobError
-from storage.dataset import NO_SPLIT, Dataset, expect_plain
+from storage.dataset import NO_SPLIT, Dataset
 from storage.layout import PointLayout
-from storage.schema import part_shapes
+from storage.schema import expect_plain, part_shapes
 from storage.shards import damaged_shard
 from storage.signals import Floats
 from storage.stored import shards_of

@@ -9,6 +9,7 @@
     OUT/annotations.parquet                   of a data set that is known by name
     OUT/logs/<host>-<process>.log             what native code wrote
     OUT/_running/                             only while a job runs
+    OUT/_partial/                             clips of shards at work; what a kill leaves of them
 """
 
 import json
@@ -26,6 +27,7 @@ from pyarrow import fs
 from extraction.clips import Clip
 from extraction.errors import JobError
 from storage.files import Store, is_temporary
+from storage.partial import sweep_partial
 from storage.plan import Plan, expect_sound, to_clips
 from storage.retry import Patience
 from storage.running import FOLDER
@@ -34,6 +36,7 @@ from storage.schema import (
     PLAN_SCHEMA,
     SCHEMA_VERSION,
     clip_schema,
+    expect_plain,
     schema_with_later_columns,
     with_later_columns,
 )
@@ -181,6 +184,7 @@ class Dataset:
                 continue
             for name in ours:
                 self.store.delete(name)
+        sweep_partial(self.store, ())
         self.store.delete(ANNOTATION_TABLE)
         self.store.delete(_PLAN)
         self.store.delete(_CONFIG)
@@ -342,21 +346,4 @@ class Dataset:
         return table.sort_by("first_frame")
 
 
-def expect_plain(schema: pa.Schema) -> None:
-    """Refuses columns of extension types: those of Ray Data run what a file bids when a value is looked at.
-
-    Raises:
-        ValueError: Naming the column.
-    """
-    for field in schema:
-        if _is_extended(field.type):
-            raise ValueError(f"column {field.name!r} is of the extension type {field.type}")
-
-
-def _is_extended(dtype: pa.DataType) -> bool:
-    if isinstance(dtype, pa.BaseExtensionType):
-        return True
-    return any(_is_extended(dtype.field(index).type) for index in range(dtype.num_fields))
-
-
-__all__ = ["NO_SPLIT", "Dataset", "expect_plain"]
+__all__ = ["NO_SPLIT", "Dataset"]

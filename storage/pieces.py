@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 from extraction.clips import Clip
 from extraction.errors import JobError
 from extraction.landmarks import ClipLandmarks
-from storage.dataset import Dataset, expect_plain
+from storage.dataset import Dataset
 from storage.rows import decode
+from storage.schema import expect_plain
 from storage.shards import damaged_shard
 from storage.stored import shards_of
 

@@ -35,6 +35,7 @@ class WorkerStatus:
         shard: The shard it works on.
         clips: Clips of that shard done.
         frames: Frames of that shard done, those of the current clip included.
+        kept_frames: Of these, frames that an earlier attempt at the shard had done.
         failures: Clips of that shard that failed.
         reasons: These by reason.
         examples: Reason to what one of these clips said.
@@ -52,6 +53,7 @@ class WorkerStatus:
     shard: int
     clips: int = 0
     frames: int = 0
+    kept_frames: int = 0
     failures: int = 0
     clip_id: str = ""
     child_pid: int | None = None

@@ -222,6 +222,23 @@ def parquet_options(schema: pa.Schema) -> dict[str, object]:
     }
 
 
+def expect_plain(schema: pa.Schema) -> None:
+    """Refuses columns of extension types: those of Ray Data run what a file bids when a value is looked at.
+
+    Raises:
+        ValueError: Naming the column.
+    """
+    for field in schema:
+        if _is_extended(field.type):
+            raise ValueError(f"column {field.name!r} is of the extension type {field.type}")
+
+
+def _is_extended(dtype: pa.DataType) -> bool:
+    if isinstance(dtype, pa.BaseExtensionType):
+        return True
+    return any(_is_extended(dtype.field(index).type) for index in range(dtype.num_fields))
+
+
 def _part_field(part: str, count: int) -> pa.Field:
     dims = num_dims(part)
     if dims == 1:

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 
 from extraction.errors import JobError
 from extraction.landmarks import ClipLandmarks
-from storage.dataset import NO_SPLIT, Dataset, expect_plain
+from storage.dataset import NO_SPLIT, Dataset
 from storage.rows import decode
+from storage.schema import expect_plain
 from storage.shards import damaged_shard
 
 _SPLIT = re.compile(r"clips/split=([^/]+)/")

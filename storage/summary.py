@@ -59,7 +59,11 @@ def progress(dataset: Dataset) -> Progress:
     splits, _ = count_plan(dataset)
     done = dataset.done()
     active = [worker for worker in workers if worker.shard not in done]
-    rate = sum(w.frames / (time.time() - w.shard_started) for w in active if time.time() > w.shard_started)
+    rate = sum(
+        (w.frames - w.kept_frames) / (time.time() - w.shard_started)
+        for w in active
+        if time.time() > w.shard_started
+    )
     left = sum(split.frames_to_do for split in splits) - sum(worker.frames for worker in active)
     return Progress(
         splits=splits,

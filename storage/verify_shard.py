@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage.dataset import expect_plain
 from storage.schema import (
     LATER_COLUMNS,
     LATER_PROVENANCE,
     SCHEMA_VERSION,
     clip_schema,
+    expect_plain,
     has_masks,
     num_points,
     part_shapes,

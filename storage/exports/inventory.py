@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from extraction.errors import JobError
-from storage.dataset import Dataset, expect_plain
+from storage.dataset import Dataset
 from storage.exports.protocol import Classes, ClipEntry, Format
-from storage.schema import part_shapes
+from storage.schema import expect_plain, part_shapes
 from storage.shards import NO_SPLIT, damaged_shard
 from storage.stored import shards_of
 

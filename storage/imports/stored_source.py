@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from extraction.errors import JobError
-from storage.dataset import Dataset, expect_plain
+from storage.dataset import Dataset
 from storage.imports.source import VISIBILITY, About, SourceClip
 from storage.rows import decode
-from storage.schema import has_masks, part_shapes
+from storage.schema import expect_plain, has_masks, part_shapes
 from storage.shards import NO_SPLIT, damaged_shard
 from storage.stored import StoredClip, joined, shards_of
 

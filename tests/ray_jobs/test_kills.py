@@ -47,14 +47,19 @@ def test_the_driver_killed_again_and_again(start, landmarks, many, portrait, tmp
         process = start("extract", many, out, *OPTIONS, **SLOW)
         wait_for(lambda: running.reports(Store(str(out))))
         time.sleep(chance.uniform(0, 3))
+        wait_for(lambda: list(out.glob("_partial/*.rows")))  # a clip is done, and its shard is not
         family = descendants(process.pid)
         process.kill()
         process.wait()
         before = set(Dataset.open(str(out)).done())
         wait_for(lambda family=family: not running_of(family))  # no orphan stays
         assert before <= set(Dataset.open(str(out)).done())
-    done = landmarks("extract", many, out, *OPTIONS)
+    stood = sum(pq.read_metadata(out / name).num_rows for name in Dataset.open(str(out)).done().values())
+    done = landmarks("extract", many, out, *OPTIONS, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["kept"] >= 1
+    assert summary["clips"] + summary["kept"] + stood == NUM_CLIPS
     assert_complete(out, many, portrait)
     assert not [name for name in os.listdir(out) if name.startswith("_")]
 
