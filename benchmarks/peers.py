@@ -138,6 +138,7 @@ def interrupted(way: Way, inputs: Inputs, out: Path, after_s: float, workers: in
         "after_s": end.after_s,
         "orphans": len(end.orphans),
         "whole": whole,
+        "kept": way.kept(again),
         "broken": broken,
         "again_s": again.wall_s,
         "again_code": again.code,

@@ -95,6 +95,7 @@ def _kills(found: Found, names: dict[str, str]) -> str:
             names[key],
             f"{kill['after_s']:.0f}",
             "keeps none" if key == "bare" else f"{kill['whole']} ({kill['whole'] / half:.0%} of half)",
+            str(kill["kept"]),
             str(kill["broken"]),
             str(kill["orphans"]),
             f"{kill['again_s']:.0f} (exit code {kill['again_code']})",
@@ -103,7 +104,7 @@ def _kills(found: Found, names: dict[str, str]) -> str:
         ]
         for key, kill in found["kills"].items()
     ]
-    head = ["SIGKILL to the command at half time", "after, s", "clips whole", "files broken"]
+    head = ["SIGKILL to the command at half time", "after, s", "clips whole", "kept besides", "files broken"]
     head += ["processes left after 30 s", "same command again, s", "clips whole then", "files broken then"]
     return _table(head, rows)
 

@@ -29,6 +29,7 @@ class Way:
         results: Files in that folder that are whole results, as far as their names tell.
         rate: Frames per second in the steady state, of a run that was watched and its folder.
         whole: Clips whose results can be read, and clips whose results are there and cannot.
+        kept: Of a run after a kill: clips that it did not do again although nobody could read them yet.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Way:
     results: Callable[[Path], list[Path]]
     rate: Callable[[Inputs, Watched, Path], float]
     whole: Callable[[Inputs, Path], tuple[int, int]]
+    kept: Callable[[Watched], int] = lambda _: 0
 
 
 def environment_of_peers(folder: Path) -> Path:
@@ -85,7 +87,7 @@ def ways(python: Path, workers: int) -> dict[str, Way]:
         return [str(python), str(HERE / "peers_bare.py"), str(workers), *map(str, inputs.folders())]
 
     return {
-        "ours": Way("landmarks extract", ours, _shards, _rate_of_job, _whole_rows),
+        "ours": Way("landmarks extract", ours, _shards, _rate_of_job, _whole_rows, _kept),
         "bare": Way("bare loop", bare, lambda _: [], _rate_printed, lambda *_: (0, 0)),
         "pool": Way("pool, static chunks", pool, _pickles, _rate_printed, _whole_pickle),
         **{
@@ -104,6 +106,7 @@ def ways(python: Path, workers: int) -> dict[str, Way]:
             _shards,
             _rate_of_job,
             _whole_rows,
+            _kept,
         ),
         "poses": Way(
             "videos_to_poses",
@@ -127,6 +130,10 @@ def _rate_of_job(_inputs: Inputs, seen: Watched, _out: Path) -> float:
     """Each worker from its first frame to its last shard."""
     totals = json.loads(seen.stdout)["workers"]
     return float(sum(worker["frames"] / worker["seconds"] for worker in totals if worker["seconds"]))
+
+
+def _kept(seen: Watched) -> int:
+    return int(json.loads(seen.stdout)["kept"])
 
 
 def _rate_printed(_inputs: Inputs, seen: Watched, _out: Path) -> float:
