@@ -172,6 +172,7 @@ def job(
     discovery, taken = replace(discovery, clips=()), ()
     mark = JobMark(dataset.store)
     mark.take()
+    revision = None
     try:
         with _renewed(mark):
             if overwrite and dataset.exists():
@@ -188,20 +189,23 @@ def job(
             if discovery.annotated:
                 mark.check()
                 store_annotations(dataset, discovery)
-            _sweep_partial(dataset, revision.plan)
+            _sweep_partial(mark, dataset, revision.plan)
             num_found, found, wanted = found.num_rows, None, None
             yield Prepared(mark.job_id, discovery, num_found, revision, notes)
     finally:
         with suppress(JobError):
             dataset.store.sweep()  # what workers left that were killed
-            sweep_partial(dataset.store)
+        with suppress(JobError):
+            if revision:
+                _sweep_partial(mark, dataset, revision.plan)
         sweep_scratch()
         mark.release()
 
 
-def _sweep_partial(dataset: Dataset, plan: Plan) -> None:
+def _sweep_partial(mark: JobMark, dataset: Dataset, plan: Plan) -> None:
     """Deletes what was done of shards that stand by now, or have been dissolved."""
     if dataset.store.is_local and dataset.store.exists(PARTIAL):
+        mark.check()
         sweep_partial(dataset.store, set(plan.table["shard"].unique().to_pylist()) - dataset.done().keys())
 
 

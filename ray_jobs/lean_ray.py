@@ -19,6 +19,9 @@ from typing import Any
 from unittest.mock import patch
 
 _log = logging.getLogger(__name__)
+_COORDINATOR = (
+    "ray.data._internal.cluster_autoscaler.rate_based_cluster_autoscaler.DefaultAutoscalingCoordinator"
+)
 
 
 @contextmanager
@@ -122,7 +125,7 @@ def without_helper_actors(cluster_resources: dict[str, float]) -> Iterator[None]
     def nothing(*_args: object, **_kwargs: object) -> None:
         return None
 
-    def coordinator(*_args: object, **_kwargs: object) -> object:
+    def coordinator(*_args: object, **_kwargs: object) -> Any:
         # Ray's own, without an actor. It grants what is asked for, and once Ray Data knows how fast tasks are
         # it asks for cores alone: without any memory for what tasks return, one worker of all goes on.
         fakes = importlib.import_module("ray.data._internal.cluster_autoscaler.fake_autoscaling_coordinator")
@@ -136,9 +139,14 @@ def without_helper_actors(cluster_resources: dict[str, float]) -> Iterator[None]
         f"{statistics}.update_execution_metrics": nothing,
         f"{statistics}.update_iteration_metrics": nothing,
         f"{statistics}.register_dataset_to_stats_actor": nothing,
-        "ray.data._internal.cluster_autoscaler.rate_based_cluster_autoscaler."
-        "DefaultAutoscalingCoordinator": coordinator,
     }
+    with suppress(Exception):  # what a later Ray makes of it is not known
+        granting = coordinator()
+        granting.request_resources(
+            resources=[{"CPU": 1}], expire_after_s=180, request_remaining=["CPU", "object_store_memory"]
+        )
+        if list(granting.get_reserved_resources().values()) == [cluster_resources]:
+            replacements[_COORDINATOR] = coordinator
     with ExitStack() as stack:
         for name, replacement in replacements.items():
             with suppress(ImportError, AttributeError):

@@ -14,7 +14,7 @@ class Receipt:
         clips: Clips that it holds.
         failed: Clips that failed.
         frames: Frame positions of its clips.
-        unreadable_frames: Of these, frames that could not be read.
+        unreadable_frames: Of these, frames that could not be read, without those of an earlier job.
         seconds: Wall time it took.
         worker: Who made it.
         first_frame_at: Unix time at which that worker had its first frame.
@@ -25,7 +25,7 @@ class Receipt:
         notice: What a person should know of this worker; "" otherwise.
         reasons: Failed clips by reason.
         examples: Reason to what one of these clips said.
-        kept: Of the clips, those that an earlier attempt at the shard had done before it was killed.
+        kept: Of the clips, those that an earlier job had done before it was killed.
         kept_frames: Frame positions of these.
         bad_node: Ray's id of the node that gave the shard back unmade; "" otherwise.
     """

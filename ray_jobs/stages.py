@@ -1,17 +1,19 @@
 """The callable that Ray Data maps: it owns one supervised detector and writes whole shards."""
 
+import errno
 import os
 import socket
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
 from extraction.clips import Clip, printable
-from extraction.detectors import DetectorInfo
+from extraction.detectors import ENGINES, DetectorInfo
 from extraction.errors import ClipError, JobError, NoDetectorError
 from extraction.supervisor import DetectorProcess, Extraction
 from ray_jobs.circuit import BadNodeError, Circuit, release_name
@@ -27,9 +29,10 @@ from ray_jobs.stopwatch import Stopwatch
 from ray_jobs.worker_log import WorkerLog
 from storage.dataset import Dataset
 from storage.files import Store
-from storage.partial import PartialShard
+from storage.partial import Kept, PartialShard, discard_partial
 from storage.rows import Provenance, encode
 from storage.running import FOLDER, JobMark, WorkerStatus, count_start, host_name, report
+from storage.schema import clip_schema
 from storage.shards import Failure, Rows, shard_name, write_shard
 from storage.stores import Stores
 
@@ -53,7 +56,10 @@ class ShardWorker:
     def __init__(self, config: JobConfig, job_id: str, turn: int = 0) -> None:
         self._turn = turn
         self._options_hash = config.options_hash()
-        self._made_by = f"{code_version()}, options {self._options_hash}"
+        # The code of somebody's own engine is not among what the version is a digest of.
+        is_known = config.detector.engine in ENGINES
+        self._made_by = f"{code_version()}, options {self._options_hash}" if is_known else ""
+        self._job_id = job_id
         self._precision = config.precision
         self._dataset = Dataset(config.out)
         self._mark = JobMark(self._dataset.store, job_id)
@@ -119,6 +125,7 @@ class ShardWorker:
         split = clips[0].split
         if self._dataset.store.exists(shard_name(shard, split)):
             # Ray runs a task again whose actor died after the shard stood and before its receipt.
+            discard_partial(self._dataset.store, shard)
             return self._empty_receipt(shard)
         if count_start(self._dataset.store, shard) > _MAX_STARTS:
             raise JobError(
@@ -128,22 +135,24 @@ class ShardWorker:
             )
         progress = _Progress(self._dataset.store, self._name, self._host, shard, self._first_frame_at)
         before = Counter(self._detector.events), Counter(self._log.native.counts)
-        partial = PartialShard(self._dataset.store, shard, self._made_by)
+        partial = PartialShard(self._dataset.store, shard, self._made_by, self._job_id)
         to_do = [clip for clip in clips if clip not in partial]
         with closing(partial), staged(to_do, self._stores, self._scratch_bytes) as inputs:
             info = self._start()
             progress.notice = self._detector.notice
-            outcomes = (self._outcome(clip, progress, inputs, partial) for clip in clips)
-            failures = write_shard(
-                self._dataset.store,
-                shard,
-                split,
-                info.num_points,
-                outcomes,
-                before_commit=self._mark.check,
-                has_masks=info.has_masks,
-            )
-        partial.discard()
+            schema = clip_schema(info.num_points, info.has_masks)
+            outcomes = (self._outcome(clip, progress, inputs, partial, schema) for clip in clips)
+            with _room_made(self._dataset.store, shard):
+                failures = write_shard(
+                    self._dataset.store,
+                    shard,
+                    split,
+                    info.num_points,
+                    outcomes,
+                    before_commit=self._mark.check,
+                    has_masks=info.has_masks,
+                )
+        discard_partial(self._dataset.store, shard)
         self._first_frame_at = progress.first_frame_at
         events = dict(self._detector.events - before[0])
         self._metrics.detector_events(events)
@@ -188,13 +197,12 @@ class ShardWorker:
             raise
 
     def _outcome(
-        self, clip: Clip, progress: "_Progress", inputs: Staged, partial: PartialShard
+        self, clip: Clip, progress: "_Progress", inputs: Staged, partial: PartialShard, schema: pa.Schema
     ) -> Rows | Failure:
         """What becomes of a clip; all that happens until the next one is asked for is writing."""
-        if clip in partial:
-            rows, frames = partial.rows(clip)
-            progress.keep(frames)
-            return rows
+        if kept := partial.get(clip):
+            progress.keep(kept)
+            return kept.rows(schema)
         self._writing.stop()
         outcome = self._extract(clip, progress, inputs)
         self._writing.start()
@@ -268,6 +276,17 @@ class ShardWorker:
         )
 
 
+@contextmanager
+def _room_made(store: Store, shard: int) -> Iterator[None]:
+    """Where the disk is full, gives back what is kept of a shard: the shard itself may have room then."""
+    try:
+        yield
+    except JobError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT):
+            discard_partial(store, shard)
+        raise
+
+
 @dataclass(slots=True)
 class _Progress:
     """Counts of the shard at hand, shown to whoever looks now and then."""
@@ -294,12 +313,15 @@ class _Progress:
         self.reasons[error.reason] = self.reasons.get(error.reason, 0) + 1
         self.examples[error.reason] = printable(str(error))[:_EXAMPLE_CHARACTERS]
 
-    def keep(self, frames: int) -> None:
-        """Counts a clip that an earlier attempt has done."""
+    def keep(self, kept: Kept) -> None:
+        """Counts a clip that is done already: by this job, or by an earlier one."""
         self.clips += 1
-        self.frames += frames
-        self.kept += 1
-        self.kept_frames += frames
+        self.frames += kept.frames
+        if kept.is_own:
+            self.unreadable_frames += kept.unreadable_frames
+        else:
+            self.kept += 1
+            self.kept_frames += kept.frames
 
     def show(self, clip_frames: int, clip_id: str, child_pid: int | None) -> bool:
         """Writes a report if it is time for one, and says whether it was."""

@@ -35,7 +35,7 @@ class WorkerStatus:
         shard: The shard it works on.
         clips: Clips of that shard done.
         frames: Frames of that shard done, those of the current clip included.
-        kept_frames: Of these, frames that an earlier attempt at the shard had done.
+        kept_frames: Of these, frames that an earlier job had done.
         failures: Clips of that shard that failed.
         reasons: These by reason.
         examples: Reason to what one of these clips said.

@@ -47,20 +47,49 @@ def test_the_driver_killed_again_and_again(start, landmarks, many, portrait, tmp
         process = start("extract", many, out, *OPTIONS, **SLOW)
         wait_for(lambda: running.reports(Store(str(out))))
         time.sleep(chance.uniform(0, 3))
-        wait_for(lambda: list(out.glob("_partial/*.rows")))  # a clip is done, and its shard is not
         family = descendants(process.pid)
         process.kill()
         process.wait()
         before = set(Dataset.open(str(out)).done())
         wait_for(lambda family=family: not running_of(family))  # no orphan stays
         assert before <= set(Dataset.open(str(out)).done())
+    done = landmarks("extract", many, out, *OPTIONS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_complete(out, many, portrait)
+    assert not [name for name in os.listdir(out) if name.startswith("_")]
+
+
+def test_clips_that_were_done_when_the_driver_was_killed_are_not_done_again(
+    start, landmarks, portrait, tmp_path
+):
+    for number in range(12):
+        frames = tmp_path / f"in/train/clip{number:02d}"
+        frames.mkdir(parents=True)
+        for at in range(60):
+            source = sorted((portrait / "dev/pan").iterdir())[at % 6]
+            os.link(source, frames / f"{at:03d}{source.suffix}")
+    out = tmp_path / "out"
+    process = start("extract", tmp_path / "in", out, "--workers=2")
+    wait_for(lambda: [path for path in out.glob("_partial/*.rows") if path.stat().st_size > 100_000])
+    family = descendants(process.pid)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not running_of(family))
     stood = sum(pq.read_metadata(out / name).num_rows for name in Dataset.open(str(out)).done().values())
-    done = landmarks("extract", many, out, *OPTIONS, "--json")
+    workers = {path.name.rpartition("-")[2] for path in out.glob("logs/*.log")}
+    done = landmarks("extract", tmp_path / "in", out, "--workers=2", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads(done.stdout)
     assert summary["kept"] >= 1
-    assert summary["clips"] + summary["kept"] + stood == NUM_CLIPS
-    assert_complete(out, many, portrait)
+    assert summary["clips"] + summary["kept"] + stood == 12
+    assert f"; {summary['kept']} more clips were done before a kill" in done.stderr
+    rows = Dataset.open(str(out)).clips().to_table(columns=["clip_id", "worker"]).to_pylist()
+    assert len({row["clip_id"] for row in rows}) == len(rows) == 12
+    earlier = sum(f"{row['worker'].rpartition('-')[2]}.log" in workers for row in rows)
+    assert earlier == stood + summary["kept"]
+    expected = bare_landmarks(tmp_path / "in/train/clip00")
+    for row in rows:
+        assert_same_bits(decode(Dataset.open(str(out)).read_clip(row["clip_id"])), expected)
     assert not [name for name in os.listdir(out) if name.startswith("_")]
 
 
